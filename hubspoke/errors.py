@@ -1,0 +1,342 @@
+"""Everything that can go wrong in the mesh, and the one table that maps it to gRPC and HTTP.
+
+MeshError
+├── RequestError              the request cannot succeed as it is
+│   ├── InvalidRequest            a field is missing, too long or out of range
+│   ├── RequestTooLarge           more bytes than a message may have
+│   ├── ContextTooLong            more tokens than the model's context holds
+│   ├── UnknownModel              no spoke has it
+│   ├── Unsupported               the model cannot do what is asked
+│   ├── DeadlineExceeded          the deadline passed before the answer was complete
+│   └── Cancelled                 whoever asked went away
+├── CapacityError             the mesh cannot take it now
+│   ├── QueueFull                 too many requests wait already
+│   ├── DoesNotFit                no spoke has the memory; the message gives the numbers
+│   └── NoSpoke                   every spoke that has the model is away
+├── SpokeError                the spoke or its engine failed
+│   ├── SpokeLost                 the spoke went away with the work
+│   ├── ClientStalled             whoever asked stopped reading
+│   ├── EngineUnavailable         the engine does not answer
+│   ├── EngineOverloaded          the engine has no slot free
+│   ├── EngineOutOfMemory         the load or the request needs more memory than there is
+│   ├── LoadFailed                the engine refused the model
+│   ├── EngineCrashed             the engine died on it
+│   ├── EngineTruncated           the answer broke off
+│   ├── EngineTimeout             the engine took too long
+│   └── EngineProtocol            the engine said something that makes no sense
+├── SessionError              the spoke and the hub disagree
+│   ├── ProtocolViolation         a message that the contract does not allow here
+│   ├── SessionReplaced           a newer session of the same spoke took over
+│   ├── ModelNotLoaded            the spoke has unloaded it meanwhile
+│   ├── SlotTaken                 the slot is busy or was withdrawn
+│   ├── Busy                      the model runs and cannot be unloaded
+│   └── Draining                  the spoke is leaving
+├── AccessError               who asks may not
+│   ├── Unauthenticated           no identity that the hub accepts
+│   ├── PermissionDenied          the role may not call this
+│   ├── AlreadyEnrolled           the name or key is taken
+│   └── RateLimited               too many tries
+├── Unreachable               no hub answers, seen from here
+└── InternalError             a defect of ours; the request id finds it in the log
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an error looks like outside: the name of a gRPC status code, and an HTTP status."""
+
+    grpc: str
+    http: int
+
+
+class MeshError(Exception):
+    """A failure with a stable *reason*, a sentence for people, and figures for programs.
+
+    The message says what happened and what to do; it never holds paths, prompts or secrets.
+    """
+
+    reason: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, **figures: str | float) -> None:
+        super().__init__(message)
+        self.message = message
+        self.figures = figures
+
+
+class RequestError(MeshError):
+    """The request cannot succeed as it is."""
+
+
+class InvalidRequest(RequestError):
+    """A field is missing, too long or out of range."""
+
+    reason = "invalid_request"
+
+
+class RequestTooLarge(RequestError):
+    """More bytes than a message may have."""
+
+    reason = "request_too_large"
+
+
+class ContextTooLong(RequestError):
+    """More tokens than the model's context holds."""
+
+    reason = "context_too_long"
+
+
+class UnknownModel(RequestError):
+    """No spoke has the model."""
+
+    reason = "unknown_model"
+
+
+class Unsupported(RequestError):
+    """The model cannot do what is asked."""
+
+    reason = "unsupported"
+
+
+class DeadlineExceeded(RequestError):
+    """The deadline passed before the answer was complete."""
+
+    reason = "deadline_exceeded"
+
+
+class Cancelled(RequestError):
+    """Whoever asked went away."""
+
+    reason = "cancelled"
+
+
+class CapacityError(MeshError):
+    """The mesh cannot take the request now."""
+
+
+class QueueFull(CapacityError):
+    """Too many requests wait already."""
+
+    reason = "queue_full"
+
+
+class DoesNotFit(CapacityError):
+    """No spoke has the memory; the message gives the numbers."""
+
+    reason = "does_not_fit"
+
+
+class NoSpoke(CapacityError):
+    """Every spoke that has the model is away."""
+
+    reason = "no_spoke"
+
+
+class SpokeError(MeshError):
+    """The spoke or its engine failed."""
+
+
+class SpokeLost(SpokeError):
+    """The spoke went away with the work."""
+
+    reason = "spoke_lost"
+
+
+class ClientStalled(SpokeError):
+    """Whoever asked stopped reading the answer."""
+
+    reason = "client_stalled"
+
+
+class EngineUnavailable(SpokeError):
+    """The engine does not answer."""
+
+    reason = "engine_unavailable"
+
+
+class EngineOverloaded(SpokeError):
+    """The engine has no slot free."""
+
+    reason = "engine_overloaded"
+
+
+class EngineOutOfMemory(SpokeError):
+    """The load or the request needs more memory than there is."""
+
+    reason = "engine_out_of_memory"
+
+
+class LoadFailed(SpokeError):
+    """The engine refused the model."""
+
+    reason = "load_failed"
+
+
+class EngineCrashed(SpokeError):
+    """The engine died on it."""
+
+    reason = "engine_crashed"
+
+
+class EngineTruncated(SpokeError):
+    """The answer broke off."""
+
+    reason = "engine_truncated"
+
+
+class EngineTimeout(SpokeError):
+    """The engine took too long."""
+
+    reason = "engine_timeout"
+
+
+class EngineProtocol(SpokeError):
+    """The engine said something that makes no sense."""
+
+    reason = "engine_protocol"
+
+
+class SessionError(MeshError):
+    """The spoke and the hub disagree."""
+
+
+class ProtocolViolation(SessionError):
+    """A message that the contract does not allow here."""
+
+    reason = "protocol_violation"
+
+
+class SessionReplaced(SessionError):
+    """A newer session of the same spoke took over, or the hub does not know this one."""
+
+    reason = "session_replaced"
+
+
+class ModelNotLoaded(SessionError):
+    """The spoke has unloaded the model meanwhile."""
+
+    reason = "model_not_loaded"
+
+
+class SlotTaken(SessionError):
+    """The slot is busy or was withdrawn."""
+
+    reason = "slot_taken"
+
+
+class Busy(SessionError):
+    """The model runs and cannot be unloaded."""
+
+    reason = "busy"
+
+
+class Draining(SessionError):
+    """The spoke is leaving."""
+
+    reason = "draining"
+
+
+class AccessError(MeshError):
+    """Who asks may not."""
+
+
+class Unauthenticated(AccessError):
+    """No identity that the hub accepts."""
+
+    reason = "unauthenticated"
+
+
+class PermissionDenied(AccessError):
+    """The role may not call this."""
+
+    reason = "permission_denied"
+
+
+class AlreadyEnrolled(AccessError):
+    """The name or the key is taken."""
+
+    reason = "already_enrolled"
+
+
+class RateLimited(AccessError):
+    """Too many tries."""
+
+    reason = "rate_limited"
+
+
+class Unreachable(MeshError):
+    """No hub answers, seen from here."""
+
+    reason = "unreachable"
+
+
+class InternalError(MeshError):
+    """A defect of ours; the request id in the message finds it in the hub's log."""
+
+    reason = "internal"
+
+
+STATUS: dict[type[MeshError], Status] = {
+    InvalidRequest: Status("INVALID_ARGUMENT", 400),
+    RequestTooLarge: Status("RESOURCE_EXHAUSTED", 413),
+    ContextTooLong: Status("INVALID_ARGUMENT", 400),
+    UnknownModel: Status("NOT_FOUND", 404),
+    Unsupported: Status("UNIMPLEMENTED", 501),
+    DeadlineExceeded: Status("DEADLINE_EXCEEDED", 504),
+    Cancelled: Status("CANCELLED", 499),
+    QueueFull: Status("RESOURCE_EXHAUSTED", 429),
+    DoesNotFit: Status("FAILED_PRECONDITION", 507),
+    NoSpoke: Status("UNAVAILABLE", 503),
+    SpokeLost: Status("UNAVAILABLE", 503),
+    ClientStalled: Status("ABORTED", 408),
+    EngineUnavailable: Status("UNAVAILABLE", 503),
+    EngineOverloaded: Status("RESOURCE_EXHAUSTED", 429),
+    EngineOutOfMemory: Status("RESOURCE_EXHAUSTED", 507),
+    LoadFailed: Status("FAILED_PRECONDITION", 500),
+    EngineCrashed: Status("UNAVAILABLE", 502),
+    EngineTruncated: Status("UNAVAILABLE", 502),
+    EngineTimeout: Status("DEADLINE_EXCEEDED", 504),
+    EngineProtocol: Status("INTERNAL", 502),
+    ProtocolViolation: Status("INVALID_ARGUMENT", 400),
+    SessionReplaced: Status("ABORTED", 409),
+    ModelNotLoaded: Status("ABORTED", 409),
+    SlotTaken: Status("ABORTED", 409),
+    Busy: Status("FAILED_PRECONDITION", 409),
+    Draining: Status("UNAVAILABLE", 503),
+    Unauthenticated: Status("UNAUTHENTICATED", 401),
+    PermissionDenied: Status("PERMISSION_DENIED", 403),
+    AlreadyEnrolled: Status("ALREADY_EXISTS", 409),
+    RateLimited: Status("RESOURCE_EXHAUSTED", 429),
+    Unreachable: Status("UNAVAILABLE", 503),
+    InternalError: Status("INTERNAL", 500),
+}
+
+RETRYABLE: frozenset[type[MeshError]] = frozenset(
+    {SpokeLost, EngineUnavailable, EngineOverloaded, EngineCrashed, EngineTruncated, EngineTimeout,
+     EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining}
+)  # fmt: skip
+"""Failures of one attempt after which another spoke may do better, as long as the client has seen no text."""
+
+_BY_REASON = {kind.reason: kind for kind in STATUS}
+
+
+def status_of(error: MeshError) -> Status:
+    """Say what *error* looks like outside."""
+    return STATUS[type(error)]
+
+
+def is_retryable(error: MeshError) -> bool:
+    """Whether another spoke may do better."""
+    return type(error) in RETRYABLE
+
+
+def from_reason(reason: str, message: str, **figures: str | float) -> MeshError:
+    """Rebuild an error from what crossed the wire; an unknown reason becomes an `InternalError` that keeps it."""
+    kind = _BY_REASON.get(reason)
+    if kind is None:
+        return InternalError(f"{message} (reason {reason!r}, which this version does not know)", **figures)
+    return kind(message, **figures)

@@ -1,0 +1,58 @@
+"""Events on standard error: text for a terminal, one JSON object a line for everything else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+_OWN_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send the events of our packages to *stream*, standard error by default."""
+    target = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if target.isatty() else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)  # other libraries speak up only when something is wrong
+    for package in ("hub", "hubspoke", "pki", "spoke"):
+        logging.getLogger(package).setLevel(level.upper())
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `ts`, `level`, `logger`, `event`, and the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of an event."""
+        line: dict[str, object] = {
+            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, level when it matters, the event, and its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of an event."""
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
+        line = f"{self.formatTime(record, '%H:%M:%S')} {level}{record.getMessage()} {fields}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in _OWN_FIELDS}

@@ -1,0 +1,53 @@
+"""What the agent needs from a program that runs models. Adapters stand beside this module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from hubspoke.types import Delta, EngineInfo, Finished, Loaded, Model, Request
+
+
+class Engine(Protocol):
+    """One backend. Every failure is a `hubspoke.errors.MeshError`, most of them a `SpokeError`.
+
+    Messages of those errors cross the mesh, so they hold no paths, prompts or secrets; details go to the log.
+    """
+
+    @property
+    def name(self) -> str:
+        """The engine's name on this spoke, as `Model.engine` gives it."""
+        ...
+
+    async def probe(self) -> EngineInfo:
+        """Say whether it works; a backend that is down is a `fault`, not an error."""
+        ...
+
+    async def models(self) -> tuple[Model, ...]:
+        """List what it has, each with its state. Empty while the backend is down."""
+        ...
+
+    async def load(self, model: str, context_tokens: int) -> Loaded:
+        """Bring *model* into memory with that context for each slot; at once when it is there so already.
+
+        Callers that overlap share one load. How many slots it gets is the model's `LoadPlan`.
+        """
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Take *model* out of memory; nothing happens when it is not there. Raise `Busy` while it runs."""
+        ...
+
+    def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
+        """Answer *request* with a loaded model: any number of deltas, then exactly one `Finished`.
+
+        Closing the generator, or cancelling whoever reads it, stops the work on the GPU.
+        Raises `ModelNotLoaded` when the model is not in memory.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop everything that the adapter started; loaded models are gone afterwards."""
+        ...
