@@ -1,0 +1,281 @@
+"""Where keys and certificates lie on disk.
+
+    hub/                        one per hub              <node>/       one per identity
+    ├── pki/                    the authorities          ├── identity.pem   key, leaf, chain
+    │   ├── root.key, root.pem                           ├── next.key       asked for, not yet certified
+    │   ├── hub-issuing.key, .pem                        ├── anchors.pem    whom to trust
+    │   └── node-issuing.key, .pem                       └── hub.json       where the hubs are
+    ├── identity.pem            key, leaf, chain
+    ├── gateway.pem             key, leaf, chain
+    ├── anchors.pem             what nodes trust
+    └── state.db
+
+Files with a key have mode 0600, the others 0644. Key and certificate are one file, so that they change
+together. What is missing or damaged raises `NotInitialised`, `NotEnrolled`, `BadKey` or `BadBundle`, and
+a key that others can reach `UnsafeKeyFile`; the messages name the file.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from pki import bundle, disk, keys, pem
+from pki.address import Address, parse_address
+from pki.authority import Authority, HubIssuer, NodeIssuer, Root
+from pki.credential import Credential, StoredIdentity
+from pki.errors import (
+    BadAddress,
+    BadBundle,
+    BadIdentity,
+    BadKey,
+    NotEnrolled,
+    NotInitialised,
+    WrongPassphrase,
+)
+from pki.keys import PrivateKey
+
+ROOT = "root"
+HUB_ISSUING = "hub-issuing"
+NODE_ISSUING = "node-issuing"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityFiles:
+    """The directory of a hub's authorities. It exists if and only if the hub is initialised."""
+
+    directory: Path
+
+    def key(self, name: str) -> Path:
+        """Say where the key of the authority *name* is; the root's may be moved offline."""
+        return self.directory / f"{name}.key"
+
+    def certificate(self, name: str) -> Path:
+        """Say where the certificate of the authority *name* is."""
+        return self.directory / f"{name}.pem"
+
+    def save(self, name: str, authority: Authority, *, passphrase: bytes | None = None) -> None:
+        """Write a new authority; FileExistsError rather than overwrite one."""
+        key_pem = keys.key_to_pem(authority.key, passphrase)
+        disk.create(self.key(name), key_pem, mode=disk.SECRET_MODE)
+        certificate_pem = pem.write((authority.certificate,))
+        disk.create(self.certificate(name), certificate_pem, mode=disk.PUBLIC_MODE)
+
+    def load_root(self, passphrase: bytes | None) -> Root:
+        """Read the root. Also raises `WrongPassphrase`."""
+        return Root(*self._load(ROOT, passphrase))
+
+    def load_hub_issuer(self) -> HubIssuer:
+        """Read what signs servers."""
+        return HubIssuer(*self._load(HUB_ISSUING))
+
+    def load_node_issuer(self) -> NodeIssuer:
+        """Read what signs clients."""
+        return NodeIssuer(*self._load(NODE_ISSUING))
+
+    def load_certificate(self, name: str) -> x509.Certificate:
+        """Read the certificate of an authority, for which no key is needed."""
+        self.require()
+        path = self.certificate(name)
+        with _naming(path):
+            (certificate, *more) = pem.certificates(pem.split(disk.read_public(path)))
+            bundle.require_authority(certificate)
+            if more:
+                raise BadBundle("there is more than one certificate")
+        return certificate
+
+    def require(self) -> None:
+        """Raise `NotInitialised` if there are no authorities."""
+        if not self.directory.is_dir():
+            raise NotInitialised(f"there are no keys in {self.directory}")
+
+    def _load(self, name: str, passphrase: bytes | None = None) -> tuple[PrivateKey, x509.Certificate]:
+        certificate = self.load_certificate(name)
+        path = self.key(name)
+        with _naming(path):
+            return keys.key_from_pem(disk.read_secret(path), passphrase), certificate
+
+
+@dataclass(frozen=True, slots=True)
+class HubFiles:
+    """A hub's directory."""
+
+    directory: Path
+
+    @property
+    def authorities(self) -> AuthorityFiles:
+        """What signs certificates."""
+        return AuthorityFiles(self.directory / "pki")
+
+    @property
+    def identity(self) -> Path:
+        """The hub's key and chain for the mesh and enrol ports."""
+        return self.directory / "identity.pem"
+
+    @property
+    def gateway(self) -> Path:
+        """The HTTP gateway's key and chain, in the form that `ssl.SSLContext.load_cert_chain` takes."""
+        return self.directory / "gateway.pem"
+
+    @property
+    def anchors(self) -> Path:
+        """The roots that nodes are to trust."""
+        return self.directory / "anchors.pem"
+
+    @property
+    def state(self) -> Path:
+        """The hub's database."""
+        return self.directory / "state.db"
+
+    def load_identity(self) -> StoredIdentity:
+        """Read who this hub is."""
+        self.authorities.require()
+        with _naming(self.identity):
+            return StoredIdentity.of(Credential.parse(disk.read_secret(self.identity)))
+
+    def save_identity(self, credential: Credential) -> None:
+        """Replace the hub's key and chain."""
+        disk.replace(self.identity, credential.pem, mode=disk.SECRET_MODE)
+
+    def load_gateway(self) -> Credential:
+        """Read the HTTP gateway's key and chain."""
+        self.authorities.require()
+        with _naming(self.gateway):
+            return Credential.parse(disk.read_secret(self.gateway))
+
+    def save_gateway(self, credential: Credential) -> None:
+        """Replace the HTTP gateway's key and chain."""
+        disk.replace(self.gateway, credential.pem, mode=disk.SECRET_MODE)
+
+    def load_anchors(self, *, now: datetime) -> tuple[x509.Certificate, ...]:
+        """Read the roots that nodes are to trust."""
+        self.authorities.require()
+        with _naming(self.anchors):
+            return bundle.parse_anchors(disk.read_public(self.anchors), now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class HubAddresses:
+    """Where the hubs are: the mesh port for work, the enrol port to come back after a long absence."""
+
+    mesh: tuple[Address, ...]
+    enrol: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """The directory of one identity: a spoke's, an app's or a person's."""
+
+    directory: Path
+
+    @property
+    def identity(self) -> Path:
+        """The key and the chain in use."""
+        return self.directory / "identity.pem"
+
+    @property
+    def next_key(self) -> Path:
+        """The key that a certificate was asked for and has not come for yet."""
+        return self.directory / "next.key"
+
+    @property
+    def anchors(self) -> Path:
+        """Whom this node trusts."""
+        return self.directory / "anchors.pem"
+
+    @property
+    def hub(self) -> Path:
+        """Where the hubs are."""
+        return self.directory / "hub.json"
+
+    def load_identity(self) -> StoredIdentity:
+        """Read who this node is."""
+        if not self.identity.exists():
+            raise NotEnrolled(f"there is no identity in {self.directory}")
+        with _naming(self.identity):
+            return StoredIdentity.of(Credential.parse(disk.read_secret(self.identity)))
+
+    def load_anchors(self, *, now: datetime) -> tuple[x509.Certificate, ...]:
+        """Read whom this node trusts at *now*."""
+        with _naming(self.anchors):
+            return bundle.parse_anchors(disk.read_public(self.anchors), now=now)
+
+    def load_addresses(self) -> HubAddresses:
+        """Read where the hubs are."""
+        with _naming(self.hub):
+            return _parse_addresses(disk.read_public(self.hub))
+
+    def save_addresses(self, addresses: HubAddresses) -> None:
+        """Replace where the hubs are."""
+        disk.make_directory(self.directory)
+        text = json.dumps(asdict(addresses), indent=2) + "\n"
+        disk.replace(self.hub, text.encode(), mode=disk.PUBLIC_MODE)
+
+    def request_key(self) -> PrivateKey:
+        """Return the key to ask a certificate for; it is on disk before anybody hears of it.
+
+        A key whose certificate never arrived is asked for again: the hub answers the same key with the
+        same certificate, and takes a different one for a thief's.
+        """
+        if self.next_key.exists() and not self._is_in_use(pending := self._load_next_key()):
+            return pending
+        disk.make_directory(self.directory)
+        key = keys.new_key()
+        disk.replace(self.next_key, keys.key_to_pem(key), mode=disk.SECRET_MODE)
+        return key
+
+    def adopt(self, chain_pem: bytes, anchors_pem: bytes, *, now: datetime) -> StoredIdentity:
+        """Take the certificate that came for `request_key` into use, and return it.
+
+        Raises `BadBundle` or `BadKey`, and leaves everything as it was, unless the chain is whole,
+        belongs to the key and ends at the anchors.
+        """
+        chain = bundle.parse_chain(chain_pem)
+        bundle.require_anchored(chain, bundle.parse_anchors(anchors_pem, now=now))
+        return self.save(Credential(self._load_next_key(), chain), anchors_pem)
+
+    def save(self, credential: Credential, anchors_pem: bytes) -> StoredIdentity:
+        """Replace identity and anchors; a crash on the way leaves a node that can go on."""
+        identity = StoredIdentity.of(credential)
+        disk.make_directory(self.directory)
+        disk.replace(self.anchors, anchors_pem, mode=disk.PUBLIC_MODE)
+        disk.replace(self.identity, credential.pem, mode=disk.SECRET_MODE)
+        self.next_key.unlink(missing_ok=True)
+        return identity
+
+    def _load_next_key(self) -> PrivateKey:
+        with _naming(self.next_key):
+            return keys.key_from_pem(disk.read_secret(self.next_key))
+
+    def _is_in_use(self, key: PrivateKey) -> bool:
+        """Say whether *key* is the identity's: what a crash in `save` leaves, and not to be asked for again."""
+        return self.identity.exists() and self.load_identity().key_pem == keys.key_to_pem(key)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in errors which file they are about."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BadBundle(f"{path} is missing") from error
+    except (BadBundle, BadIdentity, BadKey, WrongPassphrase) as error:
+        raise type(error)(f"{path}: {error.what}") from error
+
+
+def _parse_addresses(text: bytes) -> HubAddresses:
+    try:
+        lists = json.loads(text)
+        return HubAddresses(mesh=_address_list(lists["mesh"]), enrol=_address_list(lists["enrol"]))
+    except (ValueError, KeyError, TypeError, BadAddress) as error:
+        raise BadBundle("the hub's addresses are damaged") from error
+
+
+def _address_list(items: object) -> tuple[Address, ...]:
+    if not isinstance(items, list):
+        raise TypeError("addresses are a list")
+    return tuple(parse_address(str(item)) for item in items)

@@ -1,0 +1,1 @@
+"""Train, export and check the two little llamas that ship with the spoke."""
