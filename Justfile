@@ -1,6 +1,93 @@
-# Every recipe a user or developer needs. Start with `./justw` (it brings uv and just itself).
+# Every recipe that a user or a developer needs. `./justw RECIPE` brings uv and just by itself.
+
 set shell := ["sh", "-euc"]
+set positional-arguments
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+python_sources := "bench examples hub hubspoke pki spoke tests tools"
 
 # List the recipes.
 default:
     @just --list --unsorted
+
+# Make .venv with everything that is pinned in uv.lock.
+setup:
+    uv sync --locked --quiet
+
+# Make the mesh's certificate authority (asks for a passphrase; see `hubspoke pki init --help`).
+pki-init *args: setup
+    hubspoke pki init "$@"
+
+# Run the hub.
+hub *args: setup
+    hub-server "$@"
+
+# Run a spoke.
+spoke *args: setup
+    spoke-agent "$@"
+
+# Show a whole mesh on this machine: throw-away certificates, a hub, two spokes, real answers.
+demo *args: setup
+    python -m examples.demo "$@"
+
+# Run the tests; arguments go to pytest.
+test *args: setup
+    pytest "$@"
+
+# Run the tests and say what they have not run through.
+cover: setup
+    pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage
+
+# Generate hubspoke/api from protos/.
+gen: setup
+    python tools/generate.py
+
+# Say whether hubspoke/api is what protos/ gives.
+gen-check: setup
+    python tools/generate.py --check
+
+# Rewrite everything the way the formatters want it.
+fmt: setup
+    ruff format {{python_sources}}
+    ruff check --fix {{python_sources}}
+    buf format --write
+
+# Check style, types, import rules and the contract.
+lint: setup
+    ruff format --check {{python_sources}}
+    ruff check {{python_sources}}
+    mypy
+    lint-imports --config importlinter.toml
+    buf lint
+    buf format --diff --exit-code
+    just proto-breaking
+
+# Check that the contract breaks nobody who uses the last release.
+proto-breaking: setup
+    #!/bin/sh
+    set -eu
+    last=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)
+    if [ -n "$last" ]; then
+        buf breaking --against ".git#tag=$last"
+    else
+        echo "proto-breaking: no release tag yet, so there is nothing to break"
+    fi
+
+# Measure: `just bench relay`. Prints a table and writes build/bench/<name>.json.
+bench name *args: setup
+    #!/bin/sh
+    set -eu
+    name=$1; shift
+    python -m "bench.$name" "$@"
+
+# Build the wheel and the source distribution into dist/.
+build: setup
+    rm -rf dist
+    uv build --quiet --out-dir dist
+
+# Everything that CI checks.
+ci: setup gen-check lint test build wheel-check
+
+# Install the built wheel into a clean virtual environment and start it.
+wheel-check: setup
+    python tools/wheel_check.py

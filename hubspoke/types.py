@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SpokeId = NewType("SpokeId", str)
 """A spoke's name, as its certificate gives it."""
@@ -270,3 +273,18 @@ class SpokeState(StrEnum):
     DRAINING = "draining"
     LEFT = "left"
     LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class SpokeStatus:
+    """A spoke as the hub sees it. `slots` are its open work streams, of which `busy` run something."""
+
+    name: SpokeId
+    state: SpokeState
+    agent_version: str
+    registered_at: datetime
+    last_seen_at: datetime
+    slots: int
+    busy: int
+    inventory: Inventory
+    reserved_bytes: int

@@ -4,7 +4,8 @@
     ├── pki/                    the authorities          ├── identity.pem   key, leaf, chain
     │   ├── root.key, root.pem                           ├── next.key       asked for, not yet certified
     │   ├── hub-issuing.key, .pem                        ├── anchors.pem    whom to trust
-    │   └── node-issuing.key, .pem                       └── hub.json       where the hubs are
+    │   ├── node-issuing.key, .pem                       └── hub.json       where the hubs are
+    │   └── admin.pem           the first admin's chain
     ├── identity.pem            key, leaf, chain
     ├── gateway.pem             key, leaf, chain
     ├── anchors.pem             what nodes trust
@@ -27,6 +28,7 @@ from cryptography import x509
 from pki import bundle, disk, keys, pem
 from pki.address import Address, parse_address
 from pki.authority import Authority, HubIssuer, NodeIssuer, Root
+from pki.bundle import Chain
 from pki.credential import Credential, StoredIdentity
 from pki.errors import (
     BadAddress,
@@ -42,6 +44,7 @@ from pki.keys import PrivateKey
 ROOT = "root"
 HUB_ISSUING = "hub-issuing"
 NODE_ISSUING = "node-issuing"
+ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,17 @@ class AuthorityFiles:
             if more:
                 raise BadBundle("there is more than one certificate")
         return certificate
+
+    def save_admin(self, chain: Chain) -> None:
+        """Write whom the hub is to know from the start."""
+        disk.create(self.certificate(ADMIN), chain.pem, mode=disk.PUBLIC_MODE)
+
+    def load_admin(self) -> Chain:
+        """Read the chain of the first admin, as it was issued then."""
+        self.require()
+        path = self.certificate(ADMIN)
+        with _naming(path):
+            return bundle.parse_chain(disk.read_public(path))
 
     def require(self) -> None:
         """Raise `NotInitialised` if there are no authorities."""

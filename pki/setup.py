@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `initialise` made. The hub's registry needs the admin's serial number to let them in."""
+    """What `initialise` made."""
 
     root_fingerprint: str
     root_not_after: datetime
@@ -71,12 +71,13 @@ def initialise(
     anchors_pem = pem.write((made.root.certificate,))
 
     disk.make_directory(hub.directory)
-    staged = _stage(hub, made, passphrase)
+    admin_credential = _admin_credential(made.node, plan, now)
+    staged = _stage(hub, made, admin_credential, passphrase)
     disk.replace(hub.anchors, anchors_pem, mode=disk.PUBLIC_MODE)
     hub.save_identity(own)
     hub.save_gateway(gateway)
     admin.save_addresses(plan.addresses)
-    admin_identity = admin.save(_admin_credential(made.node, plan, now), anchors_pem)
+    admin_identity = admin.save(admin_credential, anchors_pem)
     staged.rename(hub.authorities.directory)
     disk.sync_directory(hub.directory)
     return Summary(
@@ -140,7 +141,7 @@ def _create_authorities(lifetimes: Lifetimes, now: datetime) -> _Authorities:
     )
 
 
-def _stage(hub: HubFiles, made: _Authorities, passphrase: bytes | None) -> Path:
+def _stage(hub: HubFiles, made: _Authorities, admin: Credential, passphrase: bytes | None) -> Path:
     """Write the authorities beside their place, and say where."""
     staged = hub.directory / ".pki.new"
     if staged.exists():
@@ -150,6 +151,7 @@ def _stage(hub: HubFiles, made: _Authorities, passphrase: bytes | None) -> Path:
     files.save(ROOT, made.root, passphrase=passphrase)
     files.save(HUB_ISSUING, made.hub)
     files.save(NODE_ISSUING, made.node)
+    files.save_admin(admin.chain)
     disk.sync_directory(staged)
     return staged
 

@@ -1,1 +1,1 @@
-
+"""Decisions: pure functions over frozen values."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hubspoke.types import SpokeState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hubspoke.errors import MeshError
-    from hubspoke.types import Capability, Inventory, ModelKey, Priority, SpokeId, SpokeState
+    from hubspoke.types import Capability, Inventory, Model, ModelKey, Priority, SpokeId
+
+IN_SESSION: Final = frozenset({SpokeState.READY, SpokeState.SILENT, SpokeState.DRAINING})
 
 
 class Place(NamedTuple):
@@ -31,10 +35,11 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class PendingLoad:
-    """Memory promised to a load that has not ended."""
+    """Memory promised to a load that has not ended, and what is unloaded to make room for it."""
 
     reserved_bytes: int
     since: float
+    unload: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,13 @@ class FailedLoad:
 
     error: MeshError
     retry_at: float
+
+
+class Catalogue(NamedTuple):
+    """The models of one inventory, to be looked up by key, and their keys by name (`llama3` as `llama3:latest`)."""
+
+    by_key: Mapping[ModelKey, tuple[Model, ...]]
+    by_name: Mapping[str, frozenset[ModelKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +67,27 @@ class Spoke:
     agent_version: str
     slots: int
     inventory: Inventory
+    catalogue: Catalogue
     registered_at: float
     last_seen_at: float
     lease_ends_at: float
     loads: Mapping[Place, PendingLoad] = field(default_factory=lambda: MappingProxyType({}))
     failed_loads: Mapping[Place, FailedLoad] = field(default_factory=lambda: MappingProxyType({}))
     speeds: Mapping[ModelKey, Speed] = field(default_factory=lambda: MappingProxyType({}))
+    used_at: Mapping[ModelKey, float] = field(default_factory=lambda: MappingProxyType({}))
+    """When each model last answered here; what was not used for longest is unloaded first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What runs now: idle slots of each spoke, and running requests of each (spoke, model)."""
+    """What runs now: idle slots of each spoke, and running requests of each (spoke, model).
+
+    *waiting* counts, by the name that they ask for, the requests that wait ahead of the one to decide on.
+    """
 
     idle: Mapping[SpokeId, int]
     running: Mapping[tuple[SpokeId, ModelKey], int]
+    waiting: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""`python -m hub` is `hub-server`."""
+
+from hub.cli import main
+
+main()

@@ -1,0 +1,114 @@
+"""The hub's own certificate: renewed at half-life without the root key, and swapped under open ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from pki import profiles
+from pki.errors import PkiError
+from pki.rotation import Stage, renew_at, stage
+from pki.setup import renew_hub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hubspoke.clock import Clock
+    from pki.credential import StoredIdentity
+    from pki.files import HubFiles
+
+log = logging.getLogger(__name__)
+
+# gRPC uses a replaced configuration after it was freed when handshakes overlap the swap (grpc/grpc#36693).
+# Swapping rarely, and letting the handshakes that began before finish first, keeps clear of that.
+SWAP_INTERVAL_MIN: Final = timedelta(seconds=60)
+SWAP_PAUSE_S: Final = 0.05
+
+
+class Certificate:
+    """What both ports show."""
+
+    def __init__(
+        self,
+        files: HubFiles,
+        clock: Clock,
+        *,
+        lifetime: timedelta = profiles.LEAF_LIFETIME,
+        swap_interval: timedelta = SWAP_INTERVAL_MIN,
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._lifetime = lifetime
+        self._swap_interval = swap_interval
+        self._ports: list[Port] = []
+        self._identity = files.load_identity()
+        now = clock.now()
+        if stage(self._identity.not_before, self._identity.not_after, now) is not Stage.FRESH:
+            self._identity = renew_hub(files, now=now, lifetime=lifetime)
+
+    @property
+    def hub_name(self) -> str:
+        """The hub's name, for people."""
+        return self._identity.identity.name
+
+    def server_credentials(self, client_anchors_pem: bytes | None) -> grpc.ServerCredentials:
+        """Give the credentials of one port; with *client_anchors_pem* callers must show a certificate of those."""
+        port = Port(client_anchors_pem)
+        self._ports.append(port)
+        return grpc.dynamic_ssl_server_credentials(
+            port.configuration(self._identity),
+            port.fetch,  # type: ignore[arg-type]  # gRPC documents None for "no change"; the stub forgets it
+            require_client_authentication=client_anchors_pem is not None,
+        )
+
+    async def keep_fresh(self, chance: Callable[[], float]) -> None:
+        """Renew at half-life, for ever. *chance* gives a number in [0, 1)."""
+        while True:
+            due = renew_at(self._identity.not_before, self._identity.not_after, chance())
+            wait = max(due - self._clock.now(), self._swap_interval)
+            await asyncio.sleep(wait.total_seconds())
+            self._renew()
+
+    def _renew(self) -> None:
+        try:
+            self._identity = renew_hub(self._files, now=self._clock.now(), lifetime=self._lifetime)
+        except (PkiError, OSError) as error:
+            # The old one is good for half its life yet; the next round tries again.
+            log.error("hub certificate not renewed", extra={"why": str(error)})  # noqa: TRY400  # told in a sentence
+            return
+        for port in self._ports:
+            port.publish(self._identity)
+        log.info("hub certificate renewed", extra={"expires_at": self._identity.not_after.isoformat()})
+
+
+class Port:
+    """What one port shows next. gRPC asks on its own threads, at every handshake."""
+
+    def __init__(self, client_anchors_pem: bytes | None) -> None:
+        self._client_anchors_pem = client_anchors_pem
+        self._next: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
+
+    def configuration(self, identity: StoredIdentity) -> grpc.ServerCertificateConfiguration:
+        """Give *identity* in gRPC's own form."""
+        return grpc.ssl_server_certificate_configuration(
+            [(identity.key_pem, identity.chain_pem)], root_certificates=self._client_anchors_pem
+        )
+
+    def publish(self, identity: StoredIdentity) -> None:
+        """Show *identity* from the next handshake on."""
+        self._next.append(self.configuration(identity))
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Give the next configuration once; None leaves everything as it is."""
+        try:
+            configuration = self._next.pop()
+        except IndexError:
+            return None
+        time.sleep(SWAP_PAUSE_S)
+        return configuration

@@ -1,0 +1,187 @@
+"""What can be asked for: the models of all spokes, by key and by the names that people use."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hub.core.types import IN_SESSION, Catalogue, Place, Speed
+from hubspoke.errors import UnknownModel
+from hubspoke.types import ModelState, ModelSummary, Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub.core.registry import Registry
+    from hub.core.types import Spoke, Traffic
+    from hubspoke.types import EngineInfo, Inventory, Model, ModelKey, SpokeId
+
+NAMES_TOLD_MAX: Final = 3
+"""Models that the answer to an unknown name speaks of."""
+
+_MOST_READY_FIRST: Final = (ModelState.LOADED, ModelState.LOADING, ModelState.COLD)
+
+
+class Resolution(NamedTuple):
+    """The model that a name is taken for, and the others that it means too."""
+
+    key: ModelKey
+    also_named: tuple[ModelKey, ...] = ()
+
+
+class Holding(NamedTuple):
+    """A model that a spoke has, with the engine that has it there."""
+
+    spoke: Spoke
+    engine: EngineInfo
+    model: Model
+
+    @property
+    def place(self) -> Place:
+        """Where it is on the spoke."""
+        return Place(self.model.engine, self.model.name)
+
+    @property
+    def key(self) -> ModelKey:
+        """Which model it is."""
+        return self.model.key(self.spoke.id)
+
+    @property
+    def speed(self) -> Speed:
+        """How fast it was here so far."""
+        return self.spoke.speeds.get(self.key, Speed())
+
+    @property
+    def context_tokens(self) -> int:
+        """The context that a request gets: as it is loaded, or as it would be."""
+        return (
+            self.model.plan.context_tokens if self.model.loaded is None else self.model.loaded.context_tokens
+        )
+
+
+def catalogue_of(spoke_id: SpokeId, inventory: Inventory) -> Catalogue:
+    """Make the models of *inventory* quick to find."""
+    by_key: dict[ModelKey, tuple[Model, ...]] = {}
+    by_name: dict[str, frozenset[ModelKey]] = {}
+    for model in inventory.models:
+        key, name = model.key(spoke_id), canonical(model.name)
+        by_key[key] = (*by_key.get(key, ()), model)
+        by_name[name] = by_name.get(name, frozenset()) | {key}
+    return Catalogue(MappingProxyType(by_key), MappingProxyType(by_name))
+
+
+def canonical(name: str) -> str:
+    """Give *name* with its tag, which is `latest` unless it says otherwise."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def resolve(registry: Registry, name: str) -> Resolution:
+    """Find what *name* means: a key, a digest, or a name of an engine, where `llama3` stands for `llama3:latest`.
+
+    Of several models the most replicated is taken, then the one loaded more often, then the first by key. Spokes
+    that are gone count only where no other has it. Raise UnknownModel, with names that come close.
+    """
+    present: dict[ModelKey, list[tuple[Model, ...]]] = defaultdict(list)
+    gone: dict[ModelKey, list[tuple[Model, ...]]] = defaultdict(list)
+    for spoke in registry.spokes.values():
+        found = present if spoke.state in IN_SESSION else gone
+        for key in _keys(spoke.catalogue, name):
+            found[key].append(spoke.catalogue.by_key[key])
+    ranked = sorted((_rank(key, replicas), key) for key, replicas in (present or gone).items())
+    if not ranked:
+        raise _unknown(registry, name)
+    (_, key), *others = ranked
+    return Resolution(key, tuple(other for _, other in others))
+
+
+def holdings(registry: Registry, key: ModelKey) -> Iterator[Holding]:
+    """Give every place of the model *key*, those on spokes that are gone included."""
+    for spoke in registry.spokes.values():
+        for model in spoke.catalogue.by_key.get(key, ()):
+            yield Holding(spoke, engine_of(spoke.inventory, model.engine), model)
+
+
+def engine_of(inventory: Inventory, name: str) -> EngineInfo:
+    """Give the engine of that name; `check_inventory` has seen to it that there is one."""
+    return next(engine for engine in inventory.engines if engine.name == name)
+
+
+def models(registry: Registry, traffic: Traffic) -> tuple[ModelSummary, ...]:
+    """List the models of the spokes in session, the most replicated first, then by name."""
+    replicas: dict[ModelKey, list[tuple[Spoke, tuple[Model, ...]]]] = defaultdict(list)
+    for spoke in registry.spokes.values():
+        if spoke.state in IN_SESSION:
+            for key, found in spoke.catalogue.by_key.items():
+                replicas[key].append((spoke, found))
+    summaries = (_summary(key, found, traffic) for key, found in replicas.items())
+    return tuple(sorted(summaries, key=lambda summary: (-len(summary.replicas), summary.names, summary.key)))
+
+
+def _keys(catalogue: Catalogue, name: str) -> frozenset[ModelKey]:
+    """Say which models of one spoke *name* means; a key comes before a name that reads the same."""
+    for key in (name, canonical(name)):
+        if key in catalogue.by_key:
+            return frozenset({key})  # type: ignore[arg-type]  # a text that is a key here is a key
+    return catalogue.by_name.get(canonical(name), frozenset())
+
+
+def _rank(key: ModelKey, replicas: list[tuple[Model, ...]]) -> tuple[int, int, ModelKey]:
+    loaded = sum(any(model.loaded is not None for model in found) for found in replicas)
+    return -len(replicas), -loaded, key
+
+
+def _summary(key: ModelKey, found: list[tuple[Spoke, tuple[Model, ...]]], traffic: Traffic) -> ModelSummary:
+    everywhere = [model for _, on_spoke in found for model in on_spoke]
+    return ModelSummary(
+        key=key,
+        names=tuple(sorted({model.name for model in everywhere})),
+        size_bytes=max(model.size_bytes for model in everywhere),
+        family=max(model.family for model in everywhere),
+        quantisation=max(model.quantisation for model in everywhere),
+        context_tokens_max=max(model.context_tokens_max for model in everywhere),
+        capabilities=frozenset().union(*(model.capabilities for model in everywhere)),
+        replicas=tuple(
+            _replica(key, spoke, on_spoke, traffic)
+            for spoke, on_spoke in sorted(found, key=lambda pair: pair[0].id)
+        ),
+    )
+
+
+def _replica(key: ModelKey, spoke: Spoke, on_spoke: tuple[Model, ...], traffic: Traffic) -> Replica:
+    """Show one spoke's copy; where it goes by several names, the one that is readiest to answer."""
+    model = min(on_spoke, key=lambda model: _MOST_READY_FIRST.index(model.state))
+    speed = spoke.speeds.get(key, Speed())
+    loading = any(Place(one.engine, one.name) in spoke.loads for one in on_spoke)
+    return Replica(
+        spoke=spoke.id,
+        state=ModelState.LOADING if loading and model.loaded is None else model.state,
+        slots=0 if model.loaded is None else model.loaded.slots,
+        busy=traffic.running.get((spoke.id, key), 0),
+        decode_tokens_per_s=speed.decode_tokens_per_s,
+        load_s=speed.load_s,
+    )
+
+
+def _unknown(registry: Registry, name: str) -> UnknownModel:
+    names = sorted(
+        {
+            model.name
+            for spoke in registry.spokes.values()
+            if spoke.state in IN_SESSION
+            for model in spoke.inventory.models
+        }
+    )
+    if not names:
+        return UnknownModel(f"no spoke has {name!r}, or any model: start a spoke that has one")
+    close = difflib.get_close_matches(name, names, NAMES_TOLD_MAX)
+    if close:
+        return UnknownModel(f"no spoke has {name!r}: did you mean {_listed(close)}?")
+    more = len(names) - NAMES_TOLD_MAX
+    tail = f" and {more} more (see them with `hubspoke models`)" if more > 0 else ""
+    return UnknownModel(f"no spoke has {name!r}: there is {_listed(names[:NAMES_TOLD_MAX])}{tail}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,1 @@
+"""The journey of one request: admitted, placed, relayed, tried again, accounted for."""

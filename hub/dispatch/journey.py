@@ -1,0 +1,185 @@
+"""From a client's request to the end of its answer, over as many attempts as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hub.core import admission, estimator
+from hub.core.types import Ask, Speed
+from hub.dispatch.queue import Queue, Waiter
+from hubspoke.errors import DeadlineExceeded, MeshError, is_retryable
+from hubspoke.types import Capability, Started, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub.dispatch.queue import Grant
+    from hub.relay.sessions import Sessions
+    from hub.relay.work import Ended, Job
+    from hubspoke.clock import Clock
+    from hubspoke.types import ModelKey, Request, SpokeId
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS_MAX: Final = 3
+"""Spokes that one request may be tried on, as long as its client has seen no text."""
+
+
+class Client(Protocol):
+    """Whoever asked. Both methods raise `grpc.aio.BaseError` once they are gone."""
+
+    async def tell(self, event: Waiting | Started) -> None:
+        """Say why nothing runs yet, or where the answer is made."""
+        ...
+
+    async def write(self, body: bytes) -> object:
+        """Pass on a message of the answer as the spoke has encoded it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with whoever made it: checked, and as it came; *timeout_s* is what is left of its time."""
+
+    request: Request
+    body: bytes
+    client: Client
+    timeout_s: float | None = None
+
+
+class Dispatch:
+    """Everything that asks the mesh goes through here, whatever language it speaks."""
+
+    def __init__(self, sessions: Sessions, clock: Clock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._queue = Queue(sessions, clock)
+        self._measured: dict[tuple[SpokeId, ModelKey], Speed] = {}
+
+    async def infer(self, call: Call) -> Ended:
+        """Have *call* answered. Cancelling this stops the work on the GPU, and frees its slot.
+
+        Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
+        """
+        ask = self._ask(call)
+        refusal = admission.refusal(ask, len(self._queue), self._clock.monotonic())
+        if refusal is not None:
+            raise refusal
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                return await self._attempts(ask, call)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                "the deadline passed before the answer was complete; allow more time"
+            ) from error
+
+    def take_measured(self) -> dict[tuple[SpokeId, ModelKey], Speed]:
+        """Give what was measured since this was last asked, for the store."""
+        measured, self._measured = self._measured, {}
+        return measured
+
+    def note_speed(self, spoke: SpokeId, key: ModelKey, speed: Speed) -> None:
+        """Keep what was measured of a model on *spoke*."""
+        self._sessions.measured(spoke, key, speed)
+        self._measured[spoke, key] = speed
+
+    async def _attempts(self, ask: Ask, call: Call) -> Ended:
+        failure: MeshError | None = None
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            with self._waiting(ask, call) as waiter:
+                try:
+                    grant = await self._granted(waiter, call.client)
+                except MeshError:
+                    # That a spoke has failed says more than that there is no other one.
+                    if failure is not None:
+                        raise failure from None
+                    raise
+                try:
+                    await self._announce(grant, ask, call.client, attempt)
+                    ended = await grant.job.done
+                except MeshError as error:
+                    if grant.job.has_text or not is_retryable(error):
+                        raise
+                    failure = error
+                    spoke = grant.decision.target.spoke
+                    ask = replace(ask, excluded=ask.excluded | {spoke})
+                    log.info(
+                        "attempt failed", extra={"spoke": spoke, "reason": error.reason, "attempt": attempt}
+                    )
+                else:
+                    self._account(grant, ended)
+                    return ended
+        assert failure is not None  # noqa: S101  # every round but the last one that returns has set it
+        raise failure
+
+    @contextmanager
+    def _waiting(self, ask: Ask, call: Call) -> Iterator[Waiter]:
+        waiter = Waiter(ask, call.body, call.client.write)
+        self._queue.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._queue.discard(waiter)
+            if waiter.grant is not None:
+                waiter.grant.stream.cancel(waiter.grant.job, self._clock.monotonic())
+                _settle(waiter.grant.job)
+
+    async def _granted(self, waiter: Waiter, client: Client) -> Grant:
+        told: Waiting | None = None
+        while waiter.grant is None:
+            if waiter.refusal is not None:
+                raise waiter.refusal
+            waiter.news.clear()
+            if waiter.wait is not None:
+                waiting = Waiting(waiter.wait.loading)
+                if waiting != told:
+                    told = waiting
+                    await client.tell(waiting)
+                    continue  # something may have changed meanwhile
+            await waiter.news.wait()
+        return waiter.grant
+
+    async def _announce(self, grant: Grant, ask: Ask, client: Client, attempt: int) -> None:
+        target = grant.decision.target
+        await client.tell(
+            Started(
+                spoke=target.spoke,
+                model=target.place.model,
+                model_key=target.key,
+                queue_s=self._clock.monotonic() - ask.arrived_at,
+                attempt=attempt,
+                also_named=grant.decision.also_named,
+            )
+        )
+        grant.job.announced.set()
+
+    def _account(self, grant: Grant, ended: Ended) -> None:
+        target = grant.decision.target
+        spoke = self._sessions.registry.spokes.get(target.spoke)
+        if spoke is not None:
+            speed = estimator.measured(spoke.speeds.get(target.key, Speed()), ended.usage)
+            self.note_speed(target.spoke, target.key, speed)
+
+    def _ask(self, call: Call) -> Ask:
+        request = call.request
+        now = self._clock.monotonic()
+        texts = [message.text for message in request.messages] or [request.prompt]
+        return Ask(
+            model=request.model,
+            needs=frozenset({Capability.CHAT if request.messages else Capability.COMPLETION}),
+            prompt_bytes=sum(len(text.encode()) for text in texts),
+            max_output_tokens=request.max_output_tokens,
+            priority=request.priority,
+            arrived_at=now,
+            deadline_at=None if call.timeout_s is None else now + call.timeout_s,
+        )
+
+
+def _settle(job: Job) -> None:
+    """End *job* for good, so that nothing that still comes of it is taken for news that nobody heard."""
+    if not job.done.cancel() and not job.done.cancelled():
+        job.done.exception()

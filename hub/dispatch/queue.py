@@ -1,0 +1,127 @@
+"""Requests that wait for a slot, and the pump that gives them one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, assert_never
+
+from hub.core import admission
+from hub.core.scheduler import choose
+from hub.core.types import Assign, Load, Refuse, Wait
+from hub.relay.work import Assignment, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub.core.types import Ask
+    from hub.relay.sessions import Sessions
+    from hub.relay.work import Sink, WorkStream
+    from hubspoke.clock import Clock
+    from hubspoke.errors import MeshError
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A request that wants a slot. `news` is set whenever one of the last three fields has changed."""
+
+    ask: Ask
+    request: bytes
+    sink: Sink
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    wait: Wait | None = None
+    grant: Grant | None = None
+    refusal: MeshError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A job that has been given to a slot, and why that one."""
+
+    job: Job
+    stream: WorkStream
+    decision: Assign
+
+
+class Queue:
+    """Everybody who waits. Whenever something changes, `pump` lets the scheduler decide again."""
+
+    def __init__(self, sessions: Sessions, clock: Clock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._waiters: list[Waiter] = []
+        # Attempts are never numbered alike, over restarts of the hub too.
+        self._last_attempt = int(clock.now().timestamp() * 1_000_000)
+        sessions.changed = self.pump
+
+    def __len__(self) -> int:
+        """Count those who wait."""
+        return len(self._waiters)
+
+    def add(self, waiter: Waiter) -> None:
+        """Let *waiter* wait; what can be decided at once is decided before this returns."""
+        self._waiters.append(waiter)
+        self.pump()
+
+    def discard(self, waiter: Waiter) -> None:
+        """Let *waiter* go, whatever became of it."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def pump(self) -> None:
+        """Decide on everybody who waits, in their order."""
+        if not self._waiters:
+            return
+        now = self._clock.monotonic()
+        stuck: set[tuple[object, ...]] = set()
+        ahead: Counter[str] = Counter()
+        for waiter in self._in_order(now):
+            ask = waiter.ask
+            # Who asks for the same as somebody ahead of them in vain has no better chance.
+            same = (ask.model, ask.needs, ask.excluded)
+            if same not in stuck:
+                self._decide(waiter, ahead, now)
+                if waiter.wait is not None:
+                    stuck.add(same)
+            if waiter.wait is not None:
+                ahead[ask.model] += 1
+
+    def _in_order(self, now: float) -> Iterator[Waiter]:
+        # Over a copy: whoever is granted or refused leaves the list meanwhile.
+        yield from sorted(self._waiters, key=lambda waiter: admission.order(waiter.ask, now))
+
+    def _decide(self, waiter: Waiter, ahead: Counter[str], now: float) -> None:
+        traffic = replace(self._sessions.traffic(), waiting=ahead)
+        decision = choose(waiter.ask, self._sessions.registry, traffic, now)
+        match decision:
+            case Assign():
+                self._waiters.remove(waiter)
+                waiter.wait = None
+                waiter.grant = self._assign(waiter, decision, now)
+            case Refuse(error=error):
+                self._waiters.remove(waiter)
+                waiter.wait = None
+                waiter.refusal = error
+            case Load(target=target):
+                self._sessions.order_load(decision)
+                waiter.wait = Wait(loading=target.spoke)
+            case Wait():
+                if waiter.wait == decision:
+                    return
+                waiter.wait = decision
+            case _:
+                assert_never(decision)
+        waiter.news.set()
+
+    def _assign(self, waiter: Waiter, decision: Assign, now: float) -> Grant:
+        self._last_attempt += 1
+        deadline_at = waiter.ask.deadline_at
+        assignment = Assignment(
+            attempt=self._last_attempt,
+            target=decision.target,
+            timeout_s=None if deadline_at is None else max(0.0, deadline_at - now),
+            request=waiter.request,
+        )
+        job = Job(assignment, waiter.sink, asyncio.get_running_loop().create_future())
+        return Grant(job, self._sessions.assign(job), decision)

@@ -1,0 +1,1 @@
+"""Live streams of spokes: who is connected, and the slots that carry work."""

@@ -1,0 +1,1 @@
+"""One module a proto service: thin edges over the rooms behind them."""

@@ -1,0 +1,31 @@
+"""Who may call what. What is not in this table is refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pki.identity import Role
+
+NODES: Final = frozenset({Role.SPOKE, Role.APP, Role.ADMIN})
+SPOKES: Final = frozenset({Role.SPOKE})
+ASKERS: Final = frozenset({Role.APP, Role.ADMIN})
+ADMINS: Final = frozenset({Role.ADMIN})
+
+_API: Final = "/hubspoke.api"
+
+MESH_PORT: Final[dict[str, frozenset[Role]]] = {
+    f"{_API}.identity.v1.IdentityService/WhoAmI": NODES,
+    f"{_API}.identity.v1.IdentityService/GetBundle": NODES,
+    f"{_API}.identity.v1.IdentityService/Renew": NODES,
+    f"{_API}.mesh.v1.MeshService/Register": SPOKES,
+    f"{_API}.mesh.v1.MeshService/Heartbeat": SPOKES,
+    f"{_API}.mesh.v1.MeshService/Work": SPOKES,
+    f"{_API}.inference.v1.InferenceService/Infer": ASKERS,
+    f"{_API}.inference.v1.InferenceService/ListModels": ASKERS,
+    f"{_API}.admin.v1.AdminService/ListSpokes": ADMINS,
+    f"{_API}.admin.v1.AdminService/CreateJoinToken": ADMINS,
+}
+"""Calls of the mesh port, by the full name of the method, and the roles that may make them."""
+
+ENROL_PORT: Final = frozenset({f"{_API}.enrolment.v1.EnrolmentService/Join"})
+"""Calls of the enrol port, where nobody has a certificate yet."""

@@ -1,0 +1,76 @@
+"""Operators: the spokes, and tokens for new ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from hubspoke.api.admin.v1 import admin_pb2 as pb
+from hubspoke.api.admin.v1 import admin_pb2_grpc as rpc
+from hubspoke.types import SpokeStatus
+from hubspoke.wire import enums, fleet, times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import grpc
+
+    from hub.core.types import Spoke
+    from hub.identities import Identities
+    from hub.relay.sessions import Sessions
+    from hubspoke.clock import Clock
+    from pki.address import Address
+
+
+class AdminService(rpc.AdminServiceServicer):
+    """Serves `ListSpokes` and `CreateJoinToken`."""
+
+    def __init__(
+        self, sessions: Sessions, identities: Identities, clock: Clock, enrol_addresses: Sequence[Address]
+    ) -> None:
+        self._sessions = sessions
+        self._identities = identities
+        self._clock = clock
+        self._enrol_addresses = tuple(enrol_addresses)
+
+    async def ListSpokes(  # noqa: N802  # the proto names it
+        self,
+        _request: pb.ListSpokesRequest,
+        _context: grpc.aio.ServicerContext[pb.ListSpokesRequest, pb.ListSpokesResponse],
+    ) -> pb.ListSpokesResponse:
+        """List the spokes, those that left or were lost included."""
+        spokes = sorted(self._sessions.registry.spokes.values(), key=lambda spoke: spoke.id)
+        return pb.ListSpokesResponse(spokes=[fleet.spoke_to_wire(self._status(spoke)) for spoke in spokes])
+
+    async def CreateJoinToken(  # noqa: N802  # the proto names it
+        self,
+        request: pb.CreateJoinTokenRequest,
+        _context: grpc.aio.ServicerContext[pb.CreateJoinTokenRequest, pb.CreateJoinTokenResponse],
+    ) -> pb.CreateJoinTokenResponse:
+        """Make a one-use join token."""
+        has_lifetime = request.HasField("lifetime")
+        token = await self._identities.create_token(
+            request.name,
+            enums.ROLE.from_wire(request.role),
+            timedelta(seconds=times.seconds(request.lifetime)) if has_lifetime else None,
+            self._enrol_addresses,
+        )
+        return pb.CreateJoinTokenResponse(token=token.text, expires_at=times.timestamp(token.expires_at))
+
+    def _status(self, spoke: Spoke) -> SpokeStatus:
+        slots, busy = self._sessions.streams(spoke.id)
+        return SpokeStatus(
+            name=spoke.id,
+            state=spoke.state,
+            agent_version=spoke.agent_version,
+            registered_at=self._time_of_day(spoke.registered_at),
+            last_seen_at=self._time_of_day(spoke.last_seen_at),
+            slots=slots,
+            busy=busy,
+            inventory=spoke.inventory,
+            reserved_bytes=sum(load.reserved_bytes for load in spoke.loads.values()),
+        )
+
+    def _time_of_day(self, monotonic: float) -> datetime:
+        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - monotonic)

@@ -1,0 +1,54 @@
+"""How a node keeps its certificate fresh."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hub.rpc.interceptors import caller
+from hubspoke.api.identity.v1 import identity_pb2 as pb
+from hubspoke.api.identity.v1 import identity_pb2_grpc as rpc
+from hubspoke.wire import enums, times
+
+if TYPE_CHECKING:
+    import grpc
+
+    from hub.identities import Identities
+
+GENERATION: Final = 1
+"""Of the roots: they do not change until CA rotation is there."""
+
+
+class IdentityService(rpc.IdentityServiceServicer):
+    """Serves `WhoAmI`, `GetBundle` and `Renew`; each caller for itself."""
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+
+    async def WhoAmI(  # noqa: N802  # the proto names it
+        self,
+        _request: pb.WhoAmIRequest,
+        _context: grpc.aio.ServicerContext[pb.WhoAmIRequest, pb.WhoAmIResponse],
+    ) -> pb.WhoAmIResponse:
+        """Say who the hub takes the caller for."""
+        peer = caller()
+        return pb.WhoAmIResponse(
+            role=enums.ROLE.to_wire(peer.identity.role),
+            name=peer.identity.name,
+            serial=peer.serial_hex,
+            expires_at=times.timestamp(peer.not_after),
+        )
+
+    async def GetBundle(  # noqa: N802  # the proto names it
+        self,
+        _request: pb.GetBundleRequest,
+        _context: grpc.aio.ServicerContext[pb.GetBundleRequest, pb.GetBundleResponse],
+    ) -> pb.GetBundleResponse:
+        """Give the roots that a node is to trust."""
+        return pb.GetBundleResponse(anchors=self._identities.anchors_pem, generation=GENERATION)
+
+    async def Renew(  # noqa: N802  # the proto names it
+        self, request: pb.RenewRequest, _context: grpc.aio.ServicerContext[pb.RenewRequest, pb.RenewResponse]
+    ) -> pb.RenewResponse:
+        """Trade the caller's current certificate for a new one to a new key."""
+        issued = await self._identities.renew(caller(), request.certificate_request)
+        return pb.RenewResponse(certificate_chain=issued.chain_pem, anchors=issued.anchors_pem)

@@ -1,0 +1,191 @@
+"""The hub: builds every part, serves two ports, and ends them in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from hub.certificate import Certificate
+from hub.dispatch.journey import Dispatch
+from hub.identities import Identities
+from hub.relay.sessions import Sessions
+from hub.rpc.admin import AdminService
+from hub.rpc.enrolment import EnrolmentService
+from hub.rpc.identity import IdentityService
+from hub.rpc.inference import InferenceService
+from hub.rpc.interceptors import enrol_gate, mesh_gate
+from hub.rpc.mesh import MeshService
+from hub.store import Store
+from hubspoke.api.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
+from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import add_EnrolmentServiceServicer_to_server
+from hubspoke.api.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
+from hubspoke.api.mesh.v1.mesh_pb2_grpc import add_MeshServiceServicer_to_server
+from hubspoke.channel import COMMON_OPTIONS
+from hubspoke.errors import InvalidRequest
+from pki.address import address, parse_host
+from pki.hosts import machine_hosts
+from pki.tokens import ADDRESSES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from hub.config import HubConfig
+    from hubspoke.clock import Clock
+    from pki.address import Address, Host
+    from pki.files import HubFiles
+
+log = logging.getLogger(__name__)
+
+SWEEP_S: Final = 0.5
+SAVE_S: Final = 30.0
+"""How often measured speeds go to the store."""
+
+STOP_GRACE_S: Final = 10.0
+"""For answers that are under way when the hub is stopped."""
+
+ENROL_MESSAGE_BYTES_MAX: Final = 16 * 1024
+HANDSHAKE_TIMEOUT_MS: Final = 5_000
+
+SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+    # A second hub on the same port would take half of the connections.
+    ("grpc.so_reuseport", 0),
+    # Otherwise a socket that never says hello stays open for two minutes.
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+    # Peers ping every 10 s; gRPC's own limit would call that abuse.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that a running hub listens on."""
+
+    mesh: int
+    enrol: int
+
+
+@asynccontextmanager
+async def running(
+    settings: HubConfig, files: HubFiles, clock: Clock, chance: Callable[[], float]
+) -> AsyncIterator[Ports]:
+    """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1)."""
+    authorities = files.authorities
+    certificate = Certificate(files, clock)
+    store = await Store.open(files.state)
+    try:
+        identities = Identities(
+            store, authorities.load_node_issuer(), files.load_anchors(now=clock.now()), clock
+        )
+        await identities.load()
+        await identities.adopt(authorities.load_admin())
+        sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
+        dispatch = Dispatch(sessions, clock)
+        servers = Servers(settings, certificate, identities)
+        servers.serve(sessions, dispatch, identities, store, clock)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_sweep(sessions)),
+                group.create_task(_save(dispatch, store)),
+                group.create_task(certificate.keep_fresh(chance)),
+            ]
+            await servers.start()
+            try:
+                yield servers.ports
+            finally:
+                await servers.stop(sessions)
+                for task in tasks:
+                    task.cancel()
+        await store.save_speeds(dispatch.take_measured())
+    finally:
+        await store.close()
+
+
+class Servers:
+    """The two ports: one that everybody may ask for a certificate, and one for whoever has one."""
+
+    def __init__(self, settings: HubConfig, certificate: Certificate, identities: Identities) -> None:
+        self._hub_name = certificate.hub_name
+        self._mesh = grpc.aio.server(
+            interceptors=(mesh_gate(identities),), options=(*COMMON_OPTIONS, *SERVER_OPTIONS)
+        )
+        enrol_options = (*SERVER_OPTIONS, ("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES_MAX))
+        self._enrol = grpc.aio.server(interceptors=(enrol_gate(),), options=enrol_options)
+        mesh_credentials = certificate.server_credentials(identities.issuer_pem)
+        enrol_credentials = certificate.server_credentials(None)
+        self.ports = Ports(
+            mesh=_bind(self._mesh, settings.listen, settings.mesh_port, mesh_credentials),
+            enrol=_bind(self._enrol, settings.listen, settings.enrol_port, enrol_credentials),
+        )
+        hosts = _hosts(settings)
+        self._mesh_addresses = _addresses(hosts, self.ports.mesh)
+        self._enrol_addresses = _addresses(hosts, self.ports.enrol)
+
+    def serve(
+        self, sessions: Sessions, dispatch: Dispatch, identities: Identities, store: Store, clock: Clock
+    ) -> None:
+        """Put every service on its port."""
+        add_EnrolmentServiceServicer_to_server(
+            EnrolmentService(identities, self._mesh_addresses), self._enrol
+        )
+        add_IdentityServiceServicer_to_server(IdentityService(identities), self._mesh)
+        mesh = MeshService(sessions, dispatch, store, clock, self._hub_name)
+        add_MeshServiceServicer_to_server(mesh, self._mesh)
+        InferenceService(dispatch, sessions, clock).add_to(self._mesh)
+        admin = AdminService(sessions, identities, clock, self._enrol_addresses)
+        add_AdminServiceServicer_to_server(admin, self._mesh)
+
+    async def start(self) -> None:
+        """Let callers in."""
+        await self._mesh.start()
+        await self._enrol.start()
+        log.info(
+            "hub ready",
+            extra={"hub": self._hub_name, "mesh": self._mesh_addresses, "enrol": self._enrol_addresses},
+        )
+
+    async def stop(self, sessions: Sessions) -> None:
+        """Let nobody in any more, let answers that are under way end, then let the spokes go."""
+        log.info("hub stopping", extra={"grace_s": STOP_GRACE_S})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._enrol.stop(STOP_GRACE_S))
+            group.create_task(self._mesh.stop(STOP_GRACE_S))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_GRACE_S):
+                    await sessions.drain()
+            sessions.close()
+
+
+async def _sweep(sessions: Sessions) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        sessions.sweep()
+
+
+async def _save(dispatch: Dispatch, store: Store) -> None:
+    while True:
+        await asyncio.sleep(SAVE_S)
+        await store.save_speeds(dispatch.take_measured())
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials) -> int:
+    try:
+        return server.add_secure_port(f"{host}:{port}", credentials)
+    except RuntimeError as error:
+        raise InvalidRequest(
+            f"cannot listen on {host}:{port}; is another hub running, or the address not this machine's?"
+        ) from error
+
+
+def _hosts(settings: HubConfig) -> tuple[Host, ...]:
+    if settings.advertise:
+        return tuple(parse_host(host) for host in settings.advertise)
+    return machine_hosts()
+
+
+def _addresses(hosts: tuple[Host, ...], port: int) -> tuple[Address, ...]:
+    return tuple(address(host, port) for host in hosts[:ADDRESSES_MAX])

@@ -1,0 +1,269 @@
+"""What outlives the hub process: nodes, join tokens, and measured speeds. SQLAlchemy Core, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+import sqlalchemy as sa
+
+from hub.core.types import Speed
+from hubspoke.errors import AlreadyEnrolled, Unauthenticated
+from hubspoke.types import ModelKey, SpokeId
+from pki.identity import Identity, NodeName, Role
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+LOCK_TIMEOUT_S: Final = 5.0
+"""How long a write waits for another process that has the database open."""
+
+T = TypeVar("T")
+
+_metadata = sa.MetaData()
+
+_nodes = sa.Table(
+    "nodes",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("serial", sa.String, nullable=False),
+    sa.Column("key_digest", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("chain_pem", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
+_tokens = sa.Table(
+    "join_tokens",
+    _metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float),
+)
+
+_speeds = sa.Table(
+    "speeds",
+    _metadata,
+    sa.Column("spoke", sa.String, primary_key=True),
+    sa.Column("model_key", sa.String, primary_key=True),
+    sa.Column("decode_tokens_per_s", sa.Float),
+    sa.Column("prefill_tokens_per_s", sa.Float),
+    sa.Column("load_s", sa.Float),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certificate as the store keeps it: who, serial in hex, digest of the key, PEM chain, end as Unix time."""
+
+    identity: Identity
+    serial: str
+    key_digest: bytes
+    chain_pem: bytes
+    expires_at: float
+
+
+class Store:
+    """The hub's database. Every method is one transaction; times are Unix times in seconds."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        # SQLite has one writer; one thread keeps the order of writes and the event loop free.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the database at *path*, and make it first where there is none."""
+        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
+        sa.event.listen(engine, "connect", _set_pragmas)
+        store = cls(engine)
+        await store._run(_metadata.create_all)
+        return store
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown()
+
+    async def nodes(self) -> dict[NodeName, Role]:
+        """List everybody who has ever joined, with their roles."""
+        rows = await self._run(
+            lambda connection: connection.execute(sa.select(_nodes.c.name, _nodes.c.role)).all()
+        )
+        return {NodeName(row.name): Role(row.role) for row in rows}
+
+    async def add_token(
+        self, token_id: str, secret_hash: bytes, identity: Identity, *, now: float, expires_at: float
+    ) -> None:
+        """Keep a new join token; raise AlreadyEnrolled when the name is in use."""
+
+        def work(connection: sa.Connection) -> None:
+            _require_free(connection, identity, now)
+            connection.execute(
+                sa.insert(_tokens).values(
+                    id=token_id,
+                    secret_hash=secret_hash,
+                    name=identity.name,
+                    role=identity.role.value,
+                    expires_at=expires_at,
+                )
+            )
+
+        await self._run(work)
+
+    async def redeem(
+        self,
+        token_id: str,
+        secret_hash: bytes,
+        key_digest: bytes,
+        *,
+        now: float,
+        certify: Callable[[Identity], Certified],
+    ) -> Certified:
+        """Use up a token and keep the certificate that *certify* makes for it; all of it or nothing.
+
+        Raise Unauthenticated for a token that is unknown, used, over, or has another secret; and
+        AlreadyEnrolled when the name or the key is in use, in which case the token stays good.
+        """
+
+        def work(connection: sa.Connection) -> Certified:
+            # One statement finds and uses it: of two that try at once, one gets a row.
+            row = connection.execute(
+                sa.update(_tokens)
+                .where(
+                    _tokens.c.id == token_id,
+                    _tokens.c.secret_hash == secret_hash,
+                    _tokens.c.used_at.is_(None),
+                    _tokens.c.expires_at > now,
+                )
+                .values(used_at=now)
+                .returning(_tokens.c.name, _tokens.c.role)
+            ).one_or_none()
+            if row is None:
+                raise Unauthenticated(
+                    "this token is unknown, used already or over; ask for a new one: hubspoke token create"
+                )
+            identity = Identity(Role(row.role), NodeName(row.name))
+            _require_free(connection, identity, now)
+            _require_new_key(connection, key_digest)
+            certified = certify(identity)
+            connection.execute(sa.delete(_nodes).where(_nodes.c.name == identity.name))
+            connection.execute(sa.insert(_nodes).values(name=identity.name, **_columns(certified)))
+            return certified
+
+        return await self._run(work)
+
+    async def renew(
+        self, identity: Identity, serial: str, key_digest: bytes, *, certify: Callable[[Identity], Certified]
+    ) -> Certified:
+        """Keep the next certificate of a node; the same key gets the same one again, should the answer be lost.
+
+        Raise Unauthenticated when *serial* is not the node's newest certificate.
+        """
+
+        def work(connection: sa.Connection) -> Certified:
+            row = connection.execute(sa.select(_nodes).where(_nodes.c.name == identity.name)).one_or_none()
+            if row is not None and row.key_digest == key_digest:
+                return Certified(identity, row.serial, row.key_digest, row.chain_pem, row.expires_at)
+            if row is None or row.serial != serial or row.role != identity.role.value:
+                raise Unauthenticated(
+                    "this certificate is not the newest of its node; join again with a new token"
+                )
+            _require_new_key(connection, key_digest)
+            certified = certify(identity)
+            update = sa.update(_nodes).where(_nodes.c.name == identity.name)
+            connection.execute(update.values(**_columns(certified)))
+            return certified
+
+        return await self._run(work)
+
+    async def adopt(self, certified: Certified) -> None:
+        """Keep a node that was certified without a token: the admin that `pki init` makes."""
+
+        def work(connection: sa.Connection) -> None:
+            known = connection.execute(
+                sa.select(_nodes.c.name).where(_nodes.c.name == certified.identity.name)
+            )
+            if known.one_or_none() is None:
+                connection.execute(
+                    sa.insert(_nodes).values(name=certified.identity.name, **_columns(certified))
+                )
+
+        await self._run(work)
+
+    async def reissue(self, certified: Certified) -> None:
+        """Replace the certificate of a node that has one already, or take it in."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(_nodes).where(_nodes.c.name == certified.identity.name))
+            connection.execute(sa.insert(_nodes).values(name=certified.identity.name, **_columns(certified)))
+
+        await self._run(work)
+
+    async def speeds(self, spoke: SpokeId) -> dict[ModelKey, Speed]:
+        """Give what was measured on *spoke*."""
+        query = sa.select(_speeds).where(_speeds.c.spoke == spoke)
+        rows = await self._run(lambda connection: connection.execute(query).all())
+        return {
+            ModelKey(row.model_key): Speed(row.decode_tokens_per_s, row.prefill_tokens_per_s, row.load_s)
+            for row in rows
+        }
+
+    async def save_speeds(self, speeds: Mapping[tuple[SpokeId, ModelKey], Speed]) -> None:
+        """Keep what was measured."""
+
+        def work(connection: sa.Connection) -> None:
+            for (spoke, model_key), speed in speeds.items():
+                place = {"spoke": spoke, "model_key": model_key}
+                connection.execute(sa.delete(_speeds).filter_by(**place))
+                row = {
+                    **place,
+                    "decode_tokens_per_s": speed.decode_tokens_per_s,
+                    "prefill_tokens_per_s": speed.prefill_tokens_per_s,
+                    "load_s": speed.load_s,
+                }
+                connection.execute(sa.insert(_speeds).values(**row))
+
+        await self._run(work)
+
+    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        def transaction() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _require_free(connection: sa.Connection, identity: Identity, now: float) -> None:
+    query = sa.select(_nodes.c.name).where(_nodes.c.name == identity.name, _nodes.c.expires_at > now)
+    if connection.execute(query).one_or_none() is not None:
+        raise AlreadyEnrolled(f"{identity.name} is in the mesh already; choose another name")
+
+
+def _require_new_key(connection: sa.Connection, key_digest: bytes) -> None:
+    query = sa.select(_nodes.c.name).where(_nodes.c.key_digest == key_digest)
+    if connection.execute(query).one_or_none() is not None:
+        raise AlreadyEnrolled("this key has a certificate already; make a new key and ask again")
+
+
+def _columns(certified: Certified) -> dict[str, object]:
+    return {
+        "role": certified.identity.role.value,
+        "serial": certified.serial,
+        "key_digest": certified.key_digest,
+        "chain_pem": certified.chain_pem,
+        "expires_at": certified.expires_at,
+    }
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    # WAL lets readers in while one writes; FULL keeps a joined node joined when the power fails.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,24 @@
+"""The command `hubspoke`. Nothing heavy is imported before a command runs: `--help` has to be instant."""
+
+from __future__ import annotations
+
+from hubspoke.cli.lazy import LazyGroup, Row
+
+COMMANDS = {
+    "pki": Row("hubspoke.cli.pki", "Make the mesh's certificate authority."),
+    "token": Row("hubspoke.cli.token", "Make join tokens."),
+    "join": Row("hubspoke.cli.join", "Get an identity on this machine with a join token."),
+    "status": Row("hubspoke.cli.status", "Show the spokes: memory, models, slots."),
+    "models": Row("hubspoke.cli.models", "List what can be asked, and where it runs."),
+    "ask": Row("hubspoke.cli.ask", "Ask a model and stream its answer."),
+    "version": Row("hubspoke.cli.version", "Show what is installed."),
+}
+
+main = LazyGroup(
+    name="hubspoke",
+    rows=COMMANDS,
+    help="A private AI mesh out of the GPUs you already own.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub reachable, 4 identity or certificate, "
+    "5 the mesh is full now, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

@@ -1,0 +1,68 @@
+"""What a command leaves behind when it fails: one sentence on standard error, and an exit code."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import IntEnum, unique
+from typing import TYPE_CHECKING
+
+import click
+
+from hubspoke.errors import AccessError, CapacityError, MeshError, RateLimited, Unreachable
+from pki.errors import BadAddress, BadIdentity, PkiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn
+
+
+@unique
+class Exit(IntEnum):
+    """The exit codes of our commands; scripts rely on them."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    IDENTITY = 4
+    """No identity, one that is not accepted, or a certificate or key that cannot be used."""
+    FULL = 5
+    """The mesh cannot take it now; later it may."""
+    INTERRUPTED = 130
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what can be expected to go wrong into a sentence and an exit code; a defect keeps its traceback."""
+    try:
+        yield
+    except (MeshError, PkiError) as error:
+        fail(str(error), exit_code(error))
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+    except OSError as error:
+        if error.filename is None:  # a closed pipe, which click ends quietly
+            raise
+        fail(f"{error.filename}: {error.strerror}", Exit.FAILED)
+
+
+def fail(sentence: str, code: Exit) -> NoReturn:
+    """End the command with a sentence on standard error."""
+    click.echo(f"Error: {sentence[:1].upper()}{sentence[1:].rstrip('.')}.", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def exit_code(error: MeshError | PkiError) -> Exit:
+    """Choose the exit code of an error."""
+    match error:
+        case Unreachable():
+            return Exit.UNREACHABLE
+        case CapacityError() | RateLimited():
+            return Exit.FULL
+        case BadAddress() | BadIdentity():
+            return Exit.USAGE
+        case AccessError() | PkiError():
+            return Exit.IDENTITY
+        case _:
+            return Exit.FAILED

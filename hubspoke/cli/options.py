@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pki.address import parse_address
+from pki.errors import BadAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pki.address import Address
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours"}
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
+
+
+def read_span(_ctx: click.Context, _param: click.Parameter, text: str) -> timedelta:
+    """Read a length of time, such as 10m; the callback of an option."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no length of time; write 90s, 10m or 2h")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _addresses(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[Address, ...]:
+    try:
+        return tuple(parse_address(text) for text in texts)
+    except BadAddress as error:
+        raise click.BadParameter(str(error)) from error
+
+
+state_dir: Final = click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep all state here instead of in the places of this system.",
+)
+hubs: Final = click.option(
+    "--hub",
+    "hubs",
+    multiple=True,
+    metavar="HOST:PORT",
+    envvar="HUBSPOKE_HUBS",
+    callback=_addresses,
+    help="Mesh address of a hub; may be repeated. Default: those that the identity came with.",
+)
+as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
+
+
+def of_a_client(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what every command has that talks to a hub."""
+    return hubs(state_dir(as_json(command)))

@@ -1,0 +1,48 @@
+"""What commands write: JSON for programs, figures for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from hubspoke.types import Event
+
+GIB: Final = 1 << 30
+MIB: Final = 1 << 20
+GAUGE_CELLS: Final = 10
+
+
+def write_json(value: Mapping[str, object]) -> None:
+    """Write *value*, which may hold our frozen values, as one line of JSON; sets come out sorted."""
+    click.echo(msgspec.json.encode(value, order="deterministic"))
+
+
+def plain(value: Event) -> dict[str, object]:
+    """Give a frozen value as a mapping, to put something beside its fields."""
+    return msgspec.convert(msgspec.to_builtins(value, order="deterministic"), type=dict[str, object])
+
+
+def size(count: float) -> str:
+    """Give a number of bytes as people write it."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
+
+
+def gauge(used: int, total: int) -> str:
+    """Draw how much of *total* bytes is used, and say it."""
+    cells = round(GAUGE_CELLS * min(max(used, 0) / total, 1.0)) if total else 0
+    return f"{'█' * cells}{'░' * (GAUGE_CELLS - cells)} {size(used)} of {size(total)}"
+
+
+def span(length: timedelta) -> str:
+    """Give a length of time in its largest unit, rounded down."""
+    seconds = max(0, int(length.total_seconds()))
+    for unit, unit_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s} {unit}"
+    return f"{seconds} s"

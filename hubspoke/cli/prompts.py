@@ -1,0 +1,41 @@
+"""Secrets that people type or pass in: from a file, a pipe or the terminal, never from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET_BYTES_MAX: Final = 4096
+"""More than any token or passphrase has."""
+
+
+def read_token(token_file: Path | None) -> str:
+    """Read a join token: from *token_file* (`-` is standard input), else from a pipe, else from the terminal."""
+    if token_file is not None and str(token_file) != "-":
+        with token_file.open(encoding="utf-8", errors="replace") as file:
+            return file.read(SECRET_BYTES_MAX)
+    if token_file is not None or not sys.stdin.isatty():
+        return sys.stdin.read(SECRET_BYTES_MAX)
+    answer: str = click.prompt("Join token (it is not shown)", hide_input=True, err=True)
+    return answer
+
+
+def read_passphrase(passphrase_file: Path | None) -> bytes:
+    """Read the root key's new passphrase: the first line of *passphrase_file*, else twice from the terminal."""
+    if passphrase_file is not None:
+        with passphrase_file.open("rb") as file:
+            return file.readline(SECRET_BYTES_MAX).rstrip(b"\r\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "there is no terminal to ask for the root key's passphrase; give --passphrase-file, "
+            "or --no-passphrase for a mesh that is only tried out"
+        )
+    answer: str = click.prompt(
+        "Passphrase for the root key", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return answer.encode()

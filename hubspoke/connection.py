@@ -1,0 +1,145 @@
+"""A live connection to the mesh: dialled, dialled again, and renewed in place."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from hubspoke import enrol
+from hubspoke.channel import dial
+from hubspoke.credentials import channel_credentials
+from hubspoke.errors import Unauthenticated, Unreachable
+from hubspoke.renewal import due_in_s, keep_fresh, try_to_renew
+from hubspoke.wire import status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from typing import Self
+
+    from hubspoke.clock import Clock
+    from pki.credential import StoredIdentity
+    from pki.files import NodeFiles
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Line:
+    """One channel, and how many calls use it."""
+
+    channel: grpc.aio.Channel
+    calls: int = 0
+
+
+class Connection:
+    """The mesh behind one identity, as a context. Calls borrow the newest channel with `lease`.
+
+    The certificate is renewed at half its life, make-before-break: the new channel is ready before it takes over,
+    and the old one closes after its last call. *addresses* are mesh addresses ("host:port", best first); without any,
+    those that were stored with the identity.
+    """
+
+    def __init__(
+        self, files: NodeFiles, addresses: Sequence[str], *, clock: Clock, chance: Callable[[], float]
+    ) -> None:
+        self._files = files
+        self._addresses = tuple(addresses)
+        self._clock = clock
+        self._chance = chance
+        self._dialling = asyncio.Lock()
+        self._identity: StoredIdentity
+        self._line: _Line
+        self._renewal: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        """Dial. Raise Unreachable, Unauthenticated for a certificate that has ended, or a PkiError for bad files."""
+        self._identity = self._files.load_identity()
+        self._addresses = self._addresses or self._files.load_addresses().mesh
+        async with AsyncExitStack() as opening:
+            self._line = _Line(await self._dial(self._identity))
+            opening.push_async_callback(self._close)
+            # First of all: a command that is over in a moment would never get to it beside its work.
+            if due_in_s(self._identity, self._clock.now(), self._chance()) == 0:
+                await try_to_renew(self._identity, self._renew, self._clock)
+            # No TaskGroup: it would wrap the errors of the caller's own block into an ExceptionGroup.
+            renewal = keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
+            self._renewal = asyncio.create_task(renewal, name="renewal")
+            opening.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close, and with it whatever call is still open."""
+        self._renewal.cancel()
+        await asyncio.wait([self._renewal])
+        await self._close()
+
+    async def call(self, ask: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+        """Make a short call, and once more on a new channel when no hub is at the end of this one."""
+        async with self.lease() as channel:
+            with suppress(Unreachable):
+                return await _typed(ask(channel))
+        await self.redial(channel)
+        async with self.lease() as channel:
+            return await _typed(ask(channel))
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[grpc.aio.Channel]:
+        """Lend the newest channel for one call; it stays open until the call ends."""
+        line = self._line
+        line.calls += 1
+        try:
+            yield line.channel
+        finally:
+            line.calls -= 1
+            await self._close_if_left(line)
+
+    async def redial(self, failed: grpc.aio.Channel) -> None:
+        """Connect to whichever hub answers, unless somebody else has replaced the *failed* channel meanwhile."""
+        async with self._dialling:
+            if self._line.channel is failed:
+                await self._switch(self._identity)
+
+    async def _renew(self) -> StoredIdentity:
+        current = self._identity
+        fresh = await self.call(lambda channel: enrol.renew(channel, self._files, current, self._clock))
+        async with self._dialling:
+            await self._switch(fresh)
+        return fresh
+
+    async def _switch(self, identity: StoredIdentity) -> None:
+        old, self._line = self._line, _Line(await self._dial(identity))
+        self._identity = identity
+        await self._close_if_left(old)
+
+    async def _close(self) -> None:
+        await self._line.channel.close()
+
+    async def _close_if_left(self, line: _Line) -> None:
+        if line is not self._line and line.calls == 0:
+            await line.channel.close()
+
+    async def _dial(self, identity: StoredIdentity) -> grpc.aio.Channel:
+        now = self._clock.now()
+        if not identity.not_before <= now < identity.not_after:
+            raise Unauthenticated(_not_valid_now(identity, f"{now:%Y-%m-%d %H:%M} UTC"))
+        credentials = channel_credentials(identity, self._files.load_anchors(now=now))
+        return await dial(self._addresses, credentials)
+
+
+async def _typed(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as failure:
+        raise status.error_of(failure) from failure
+
+
+def _not_valid_now(identity: StoredIdentity, now: str) -> str:
+    return (
+        f"the certificate of {identity.identity.role} {identity.identity.name!r} is valid from "
+        f"{identity.not_before:%Y-%m-%d %H:%M} to {identity.not_after:%Y-%m-%d %H:%M} UTC and it is {now}; "
+        "is the clock right? If so, join again with a new token"
+    )

@@ -1,0 +1,135 @@
+"""The mesh for programs without an event loop: `MeshClient` with plain methods.
+
+    with SyncMesh() as mesh:
+        print(mesh.answer(Request("tiny", messages=(Message(Speaker.USER, "Hello"),))).text)
+
+gRPC's asyncio side wants one event loop in a process. This face owns that loop, in a thread of its own, so it is
+for programs that run none themselves; those that do use `MeshClient`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from hubspoke import loop
+from hubspoke.client import Answer, MeshClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from typing import Any, Self
+
+    from hubspoke.types import Event, ModelSummary, Request
+
+START_TIMEOUT_S: Final = 10.0
+
+T = TypeVar("T")
+
+
+class SyncMesh:
+    """A connection to the mesh; use it as a context, from any thread. Arguments and errors are `MeshClient`'s."""
+
+    def __init__(self, identity_dir: Path | None = None, addresses: Sequence[str] = ()) -> None:
+        self._mesh = MeshClient(identity_dir, addresses)
+        self._thread = _LoopThread()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        with ExitStack() as opening:
+            opening.enter_context(self._thread)
+            self._thread.call(self._mesh.__aenter__())
+            opening.callback(lambda: self._thread.call(self._mesh.__aexit__()))
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect; answers that are still being read end."""
+        self._open.close()
+
+    def infer(self, request: Request, *, deadline: datetime | None = None) -> Generator[Event, None, None]:
+        """Ask, and give what happens as it happens; closing the generator stops the work on the GPU."""
+        pull = _Pull(self._mesh.infer(request, deadline=deadline))
+        try:
+            while (event := self._thread.call(pull.next())) is not None:
+                yield event
+        finally:
+            self._thread.call(pull.close())
+
+    def answer(self, request: Request, *, deadline: datetime | None = None) -> Answer:
+        """Ask, and give the whole answer."""
+        return self._thread.call(self._mesh.answer(request, deadline=deadline))
+
+    def models(self) -> tuple[ModelSummary, ...]:
+        """List what can be asked, and where it runs."""
+        return self._thread.call(self._mesh.models())
+
+
+class _Pull:
+    """Reads events one by one. A reader that was interrupted has left the generator before it is closed."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+        self._reading = asyncio.Lock()
+
+    async def next(self) -> Event | None:
+        async with self._reading:
+            return await anext(self._events, None)
+
+    async def close(self) -> None:
+        async with self._reading:
+            await self._events.aclose()
+
+
+class _LoopThread:
+    """The event loop, in its thread."""
+
+    def __init__(self) -> None:
+        self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        # A daemon: a program that ends without leaving the context must not hang.
+        self._thread = threading.Thread(
+            target=lambda: loop.run(self._run_until_stopped), name="hubspoke", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        if _runs_a_loop():
+            raise RuntimeError("this thread runs an event loop; use MeshClient, which shares it")
+        self._thread.start()
+        self._running.result(START_TIMEOUT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event_loop, stop = self._running.result()
+        event_loop.call_soon_threadsafe(stop.set)
+        self._thread.join()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work* on the loop and give its result; whoever interrupts the wait cancels the work."""
+        if not self._thread.is_alive():
+            work.close()
+            raise RuntimeError("not connected; use SyncMesh as a context: `with SyncMesh() as mesh:`")
+        event_loop, _ = self._running.result()
+        future = asyncio.run_coroutine_threadsafe(work, event_loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def _run_until_stopped(self) -> None:
+        stop = asyncio.Event()
+        self._running.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
+
+
+def _runs_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
