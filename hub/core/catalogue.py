@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.core.types import IN_SESSION, Catalogue, Place, Speed
 from hubspoke.errors import UnknownModel
-from hubspoke.types import ModelState, ModelSummary, Replica
+from hubspoke.types import ModelKey, ModelState, ModelSummary, Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hub.core.registry import Registry
     from hub.core.types import Spoke, Traffic
-    from hubspoke.types import EngineInfo, Inventory, Model, ModelKey, SpokeId
+    from hubspoke.types import EngineInfo, Inventory, Model, SpokeId
 
 NAMES_TOLD_MAX: Final = 3
 """Models that the answer to an unknown name speaks of."""
+
+NAMES_COMPARED_MAX: Final = 500
+"""Models that are looked at for one that was meant: asking for nonsense must stay cheap."""
 
 _MOST_READY_FIRST: Final = (ModelState.LOADED, ModelState.LOADING, ModelState.COLD)
 
@@ -83,11 +86,12 @@ def resolve(registry: Registry, name: str) -> Resolution:
     Of several models the most replicated is taken, then the one loaded more often, then the first by key. Spokes
     that are gone count only where no other has it. Raise UnknownModel, with names that come close.
     """
+    tagged = canonical(name)
     present: dict[ModelKey, list[tuple[Model, ...]]] = defaultdict(list)
     gone: dict[ModelKey, list[tuple[Model, ...]]] = defaultdict(list)
     for spoke in registry.spokes.values():
         found = present if spoke.state in IN_SESSION else gone
-        for key in _keys(spoke.catalogue, name):
+        for key in _meant(spoke.catalogue, name, tagged):
             found[key].append(spoke.catalogue.by_key[key])
     ranked = sorted((_rank(key, replicas), key) for key, replicas in (present or gone).items())
     if not ranked:
@@ -119,12 +123,12 @@ def models(registry: Registry, traffic: Traffic) -> tuple[ModelSummary, ...]:
     return tuple(sorted(summaries, key=lambda summary: (-len(summary.replicas), summary.names, summary.key)))
 
 
-def _keys(catalogue: Catalogue, name: str) -> frozenset[ModelKey]:
-    """Say which models of one spoke *name* means; a key comes before a name that reads the same."""
-    for key in (name, canonical(name)):
+def _meant(catalogue: Catalogue, name: str, tagged: str) -> Iterable[ModelKey]:
+    """Give the models of one spoke that *name* means; a key comes before a name that reads the same."""
+    for key in (ModelKey(name), ModelKey(tagged)):
         if key in catalogue.by_key:
-            return frozenset({key})  # type: ignore[arg-type]  # a text that is a key here is a key
-    return catalogue.by_name.get(canonical(name), frozenset())
+            return (key,)
+    return catalogue.by_name.get(tagged, ())
 
 
 def _rank(key: ModelKey, replicas: list[tuple[Model, ...]]) -> tuple[int, int, ModelKey]:
@@ -165,22 +169,29 @@ def _replica(key: ModelKey, spoke: Spoke, on_spoke: tuple[Model, ...], traffic: 
 
 
 def _unknown(registry: Registry, name: str) -> UnknownModel:
-    names = sorted(
-        {
-            model.name
-            for spoke in registry.spokes.values()
-            if spoke.state in IN_SESSION
-            for model in spoke.inventory.models
-        }
-    )
+    spokes = [spoke for spoke in registry.spokes.values() if spoke.state in IN_SESSION]
+    names = sorted({model.name for spoke in spokes for model in spoke.inventory.models})
+    # An engine that is down has no models to show: that may be where the model is.
+    ill = sorted((spoke.id, engine) for spoke in spokes for engine in _ill(spoke))
+    told = "".join(f". Engine {engine!r} of {spoke} is down" for spoke, engine in ill[:NAMES_TOLD_MAX])
     if not names:
-        return UnknownModel(f"no spoke has {name!r}, or any model: start a spoke that has one")
-    close = difflib.get_close_matches(name, names, NAMES_TOLD_MAX)
-    if close:
-        return UnknownModel(f"no spoke has {name!r}: did you mean {_listed(close)}?")
+        return UnknownModel(f"no spoke has {name!r}, or any other model{told}")
+    if close := _close(name, names):
+        return UnknownModel(f"no spoke has {name!r}: did you mean {_listed(close)}?{told[1:]}")
     more = len(names) - NAMES_TOLD_MAX
-    tail = f" and {more} more (see them with `hubspoke models`)" if more > 0 else ""
-    return UnknownModel(f"no spoke has {name!r}: there is {_listed(names[:NAMES_TOLD_MAX])}{tail}")
+    rest = f" and {more} more, which `hubspoke models` lists" if more > 0 else ""
+    return UnknownModel(f"no spoke has {name!r}: there is {_listed(names[:NAMES_TOLD_MAX])}{rest}{told}")
+
+
+def _close(name: str, names: list[str]) -> list[str]:
+    """Give the names most like *name*. The tag that most have would make them all look alike."""
+    bare = {other.removesuffix(":latest"): other for other in names[:NAMES_COMPARED_MAX]}
+    close = difflib.get_close_matches(name.removesuffix(":latest"), bare, NAMES_TOLD_MAX)
+    return [bare[other] for other in close]
+
+
+def _ill(spoke: Spoke) -> list[str]:
+    return [engine.name for engine in spoke.inventory.engines if engine.fault]
 
 
 def _listed(names: list[str]) -> str:

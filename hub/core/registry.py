@@ -78,7 +78,7 @@ def registered(
         registered_at=now,
         last_seen_at=now,
         lease_ends_at=now + LEASE_S,
-        failed_loads={} if before is None else _still_barred(before, inventory, now),
+        failed_loads=MappingProxyType({}) if before is None else _still_barred(before, inventory, now),
         speeds=MappingProxyType(dict(speeds)),
     )
     return _with_room(_with(registry, spoke))

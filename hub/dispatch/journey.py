@@ -66,9 +66,7 @@ class Dispatch:
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
         ask = self._ask(call)
-        refusal = admission.refusal(ask, len(self._queue), self._clock.monotonic())
-        if refusal is not None:
-            raise refusal
+        admission.admit(ask, len(self._queue), self._clock.monotonic())
         try:
             async with asyncio.timeout(call.timeout_s):
                 return await self._attempts(ask, call)
@@ -92,7 +90,7 @@ class Dispatch:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             with self._waiting(ask, call) as waiter:
                 try:
-                    grant = await self._granted(waiter, call.client)
+                    grant = await self._granted_in_time(waiter, call.client)
                 except MeshError:
                     # That a spoke has failed says more than that there is no other one.
                     if failure is not None:
@@ -127,6 +125,14 @@ class Dispatch:
             if waiter.grant is not None:
                 waiter.grant.stream.cancel(waiter.grant.job, self._clock.monotonic())
                 _settle(waiter.grant.job)
+
+    async def _granted_in_time(self, waiter: Waiter, client: Client) -> Grant:
+        left_s = admission.gives_up_at(waiter.ask) - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._granted(waiter, client)
+        except TimeoutError as error:
+            raise DeadlineExceeded("no slot became free in time; ask again later, or allow more time") from error
 
     async def _granted(self, waiter: Waiter, client: Client) -> Grant:
         told: Waiting | None = None

@@ -74,44 +74,45 @@ class Queue:
         if not self._waiters:
             return
         now = self._clock.monotonic()
-        stuck: set[tuple[object, ...]] = set()
+        # Who asks for the same as somebody ahead of them who has to wait has no better chance.
+        stuck: dict[tuple[object, ...], Wait] = {}
         ahead: Counter[str] = Counter()
         for waiter in self._in_order(now):
             ask = waiter.ask
-            # Who asks for the same as somebody ahead of them in vain has no better chance.
             same = (ask.model, ask.needs, ask.excluded)
-            if same not in stuck:
+            if same in stuck:
+                _let_wait(waiter, stuck[same])
+            else:
                 self._decide(waiter, ahead, now)
-                if waiter.wait is not None:
-                    stuck.add(same)
             if waiter.wait is not None:
+                stuck[same] = waiter.wait
                 ahead[ask.model] += 1
 
     def _in_order(self, now: float) -> Iterator[Waiter]:
         # Over a copy: whoever is granted or refused leaves the list meanwhile.
-        yield from sorted(self._waiters, key=lambda waiter: admission.order(waiter.ask, now))
+        yield from sorted(self._waiters, key=lambda waiter: admission.turn(waiter.ask, now))
 
     def _decide(self, waiter: Waiter, ahead: Counter[str], now: float) -> None:
         traffic = replace(self._sessions.traffic(), waiting=ahead)
         decision = choose(waiter.ask, self._sessions.registry, traffic, now)
         match decision:
             case Assign():
-                self._waiters.remove(waiter)
-                waiter.wait = None
+                self._leave(waiter)
                 waiter.grant = self._assign(waiter, decision, now)
             case Refuse(error=error):
-                self._waiters.remove(waiter)
-                waiter.wait = None
+                self._leave(waiter)
                 waiter.refusal = error
             case Load(target=target):
                 self._sessions.order_load(decision)
-                waiter.wait = Wait(loading=target.spoke)
+                _let_wait(waiter, Wait(loading=target.spoke))
             case Wait():
-                if waiter.wait == decision:
-                    return
-                waiter.wait = decision
+                _let_wait(waiter, decision)
             case _:
                 assert_never(decision)
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._waiters.remove(waiter)
+        waiter.wait = None
         waiter.news.set()
 
     def _assign(self, waiter: Waiter, decision: Assign, now: float) -> Grant:
@@ -125,3 +126,9 @@ class Queue:
         )
         job = Job(assignment, waiter.sink, asyncio.get_running_loop().create_future())
         return Grant(job, self._sessions.assign(job), decision)
+
+
+def _let_wait(waiter: Waiter, wait: Wait) -> None:
+    if waiter.wait != wait:
+        waiter.wait = wait
+        waiter.news.set()

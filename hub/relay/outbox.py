@@ -42,7 +42,7 @@ class Outbox(Generic[T]):
             self._wake.set()
 
     def close(self, error: MeshError | None = None) -> None:
-        """End the stream once what is being written is out: cleanly, or with *error*. The first call counts."""
+        """End the stream: once everything queued is out, or at once with *error*. The first call counts."""
         if not self._closed:
             self._closed = True
             self.error = error
@@ -50,8 +50,11 @@ class Outbox(Generic[T]):
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """Give what is queued, as it comes, until the outbox is closed."""
-        while not self._closed:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting and not self._closed:
+        while self.error is None:
+            if self._waiting:
                 yield self._waiting.popleft()
+            elif self._closed:
+                return
+            else:
+                await self._wake.wait()
+                self._wake.clear()

@@ -186,19 +186,19 @@ class Sessions:
     def leave(self, spoke: SpokeId, session: int) -> None:
         """Note a clean end."""
         self.registry = reg.left(self.registry, spoke, session)
-        self._end(spoke, session, "spoke left")
+        self._end(spoke, session, "spoke left", None)
 
     def lose(self, spoke: SpokeId, session: int) -> None:
         """Note that the heartbeat stream broke. Nothing happens after `leave`, or when a newer session is there."""
         self.registry = reg.lost(self.registry, spoke, session)
-        self._end(spoke, session, "spoke lost")
+        self._end(spoke, session, "spoke lost", _over(spoke, session))
 
     def sweep(self) -> None:
         """Do what only the passing of time brings: silence, the end of leases, stalls. Call it about twice a second."""
         now = self._clock.monotonic()
         self.registry, lost = reg.swept(self.registry, now)
         for spoke in lost:
-            self._end(spoke.id, spoke.session, "spoke lost")
+            self._end(spoke.id, spoke.session, "spoke lost", _over(spoke.id, spoke.session))
         for live in self._live.values():
             for stream in tuple(live.streams.values()):
                 stream.sweep(now)
@@ -266,17 +266,17 @@ class Sessions:
     def _require(self, spoke: SpokeId, session: int) -> Live:
         live = self._live.get(spoke)
         if live is None or live.session != session:
-            raise SessionReplaced(f"session {session} of {spoke} is over; register again")
+            raise _over(spoke, session)
         return live
 
-    def _end(self, spoke: SpokeId, session: int, event: str) -> None:
+    def _end(self, spoke: SpokeId, session: int, event: str, error: MeshError | None) -> None:
         live = self._live.get(spoke)
         if live is not None and live.session == session:
-            self._drop(spoke, SessionReplaced(f"session {session} of {spoke} is over; register again"))
+            self._drop(spoke, error)
             log.info(event, extra={"spoke": spoke, "session": session})
             self.changed()
 
-    def _drop(self, spoke: SpokeId, error: MeshError) -> None:
+    def _drop(self, spoke: SpokeId, error: MeshError | None) -> None:
         live = self._live.pop(spoke, None)
         if live is None:
             return
@@ -287,6 +287,10 @@ class Sessions:
     def _next_number(self) -> int:
         self._last_number += 1
         return self._last_number
+
+
+def _over(spoke: SpokeId, session: int) -> SessionReplaced:
+    return SessionReplaced(f"session {session} of {spoke} is over; register again")
 
 
 def _nobody() -> None:

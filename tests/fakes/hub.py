@@ -1,0 +1,224 @@
+"""A hub that says what a test has written down, over real mutual TLS with real certificates.
+
+It runs in threads, not on an event loop: clients with a loop of their own and clients without one can be tried.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+
+from hubspoke.api.admin.v1 import admin_pb2 as admin_pb
+from hubspoke.api.admin.v1 import admin_pb2_grpc as admin_rpc
+from hubspoke.api.enrolment.v1 import enrolment_pb2 as enrolment_pb
+from hubspoke.api.enrolment.v1 import enrolment_pb2_grpc as enrolment_rpc
+from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
+from hubspoke.api.identity.v1 import identity_pb2_grpc as identity_rpc
+from hubspoke.api.inference.v1 import inference_pb2 as pb
+from hubspoke.api.inference.v1 import inference_pb2_grpc as rpc
+from hubspoke.errors import MeshError
+from hubspoke.wire import status
+from pki import pem, policy, profiles
+from pki.address import Address, parse_host
+from pki.files import NODE_ISSUING, ROOT, HubAddresses, HubFiles, NodeFiles
+from pki.identity import Identity, NodeName, Role
+from pki.setup import Plan, initialise
+from pki.tokens import JoinToken
+
+WAIT_S = 10.0
+"""Longest wait for anything that a test expects to happen."""
+
+THREADS = 16
+
+NOWHERE = "127.0.0.1:1"
+"""An address where nobody listens."""
+
+LAPTOP = Identity(Role.APP, NodeName("laptop"))
+
+Script = Callable[[pb.InferRequest, "FakeHub"], Iterator[pb.InferResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class MeshOnDisk:
+    """The keys of a mesh as `pki init` makes them: the hub's directory and its admin's."""
+
+    hub: HubFiles
+    admin: NodeFiles
+
+
+def make_mesh(directory: Path, address: str = NOWHERE) -> MeshOnDisk:
+    """Make a mesh in *directory*, whose admin looks for the hub at *address*."""
+    made = MeshOnDisk(HubFiles(directory / "hub"), NodeFiles(directory / "client"))
+    addresses = HubAddresses(mesh=(Address(address),), enrol=(Address(address),))
+    plan = Plan(NodeName("base"), NodeName("admin"), (parse_host("localhost"),), addresses)
+    initialise(made.hub, made.admin, plan, passphrase=None, now=datetime.now(UTC))
+    return made
+
+
+def answer(*texts: str) -> Iterator[pb.InferResponse]:
+    """Say *texts*, one delta each, between a right beginning and a right end."""
+    yield pb.InferResponse(started=pb.Started(spoke="den", model="tiny", model_key="sha256:aa", attempt=1))
+    for text in texts:
+        yield pb.InferResponse(delta=pb.Delta(text=text))
+    finished = pb.Finished(reason=1)
+    finished.usage.prompt_tokens, finished.usage.output_tokens = 3, len(texts)
+    yield pb.InferResponse(finished=finished)
+
+
+def hello(_request: pb.InferRequest, _hub: "FakeHub") -> Iterator[pb.InferResponse]:
+    """Answer anything with a greeting."""
+    yield from answer("Hel", "lo")
+
+
+def refuse(error: MeshError) -> Script:
+    """Answer anything with *error*, as the hub's interceptor would."""
+
+    def script(_request: pb.InferRequest, _hub: "FakeHub") -> Iterator[pb.InferResponse]:
+        raise error
+        yield  # makes it a generator
+
+    return script
+
+
+def hang(_request: pb.InferRequest, hub: "FakeHub") -> Iterator[pb.InferResponse]:
+    """Begin an answer and never end it."""
+    yield pb.InferResponse(delta=pb.Delta(text="Once upon"))
+    hub.cancelled.wait(WAIT_S)
+
+
+@dataclass
+class FakeHub(
+    rpc.InferenceServiceServicer,
+    admin_rpc.AdminServiceServicer,
+    identity_rpc.IdentityServiceServicer,
+    enrolment_rpc.EnrolmentServiceServicer,
+):
+    """What it was asked is kept; `cancelled` is set when a client ends a call early."""
+
+    files: HubFiles
+    script: Script = hello
+    refuses: MeshError | None = None
+    loses_replies: int = 0
+    asked: list[pb.InferRequest] = field(default_factory=list)
+    joins: list[enrolment_pb.JoinRequest] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    models: Iterable[pb.ModelSummary] = ()
+    spokes: Iterable[admin_pb.SpokeStatus] = ()
+    joiner: Identity = LAPTOP
+
+    def Infer(self, request, context):  # noqa: N802  # the proto names it
+        self.asked.append(request)
+        context.add_callback(lambda: self.cancelled.set() if context.code() is None else None)
+        with _errors(context):
+            yield from self.script(request, self)
+        context.set_code(grpc.StatusCode.OK)
+
+    def ListModels(self, _request, context):  # noqa: N802  # the proto names it
+        with _errors(context):
+            self._refuse()
+            return pb.ListModelsResponse(models=self.models)
+
+    def ListSpokes(self, _request, context):  # noqa: N802  # the proto names it
+        with _errors(context):
+            self._refuse()
+            return admin_pb.ListSpokesResponse(spokes=self.spokes)
+
+    def CreateJoinToken(self, request, context):  # noqa: N802  # the proto names it
+        with _errors(context):
+            self._refuse()
+            token = JoinToken.mint(self.files.authorities.load_certificate(ROOT), (Address(NOWHERE),))
+            response = admin_pb.CreateJoinTokenResponse(token=token.text)
+            response.expires_at.FromDatetime(datetime.now(UTC) + request.lifetime.ToTimedelta())
+            return response
+
+    def Renew(self, request, context):  # noqa: N802  # the proto names it
+        peer = context.auth_context()["x509_pem_cert"][0]
+        (certificate,) = pem.certificates(pem.split(peer))
+        with _errors(context):
+            chain = self._certify(request.certificate_request, policy.identity_of(certificate))
+        self._perhaps_lose(context)
+        return identity_pb.RenewResponse(certificate_chain=chain, anchors=self._anchors())
+
+    def Join(self, request, context):  # noqa: N802  # the proto names it
+        self.joins.append(request)
+        with _errors(context):
+            self._refuse()
+            chain = self._certify(request.certificate_request, self.joiner)
+        self._perhaps_lose(context)
+        return enrolment_pb.JoinResponse(
+            certificate_chain=chain,
+            anchors=self._anchors(),
+            mesh_addresses=["127.0.0.1:7443"],
+            name=self.joiner.name,
+        )
+
+    def _refuse(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    def _certify(self, request_der: bytes, identity: Identity) -> bytes:
+        key = policy.check_csr(request_der)
+        self.keys.append(request_der)
+        issuer = self.files.authorities.load_node_issuer()
+        now = datetime.now(UTC)
+        return issuer.issue_node(key, identity, now=now, lifetime=profiles.LEAF_LIFETIME).pem
+
+    def _anchors(self) -> bytes:
+        return self.files.anchors.read_bytes()
+
+    def _perhaps_lose(self, context: grpc.ServicerContext) -> None:
+        if self.loses_replies:
+            self.loses_replies -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+@contextmanager
+def serve_mesh(hub: FakeHub) -> Iterator[str]:
+    """Serve the mesh port of *hub*, and give its address."""
+    identity = hub.files.load_identity()
+    issuer = pem.write((hub.files.authorities.load_certificate(NODE_ISSUING),))
+    pair = (identity.key_pem, identity.chain_pem)
+    credentials = grpc.ssl_server_credentials([pair], issuer, require_client_auth=True)
+    with _serving(credentials) as (server, address):
+        rpc.add_InferenceServiceServicer_to_server(hub, server)
+        admin_rpc.add_AdminServiceServicer_to_server(hub, server)
+        identity_rpc.add_IdentityServiceServicer_to_server(hub, server)
+        server.start()
+        yield address
+
+
+@contextmanager
+def serve_enrol(hub: FakeHub) -> Iterator[str]:
+    """Serve the enrol port of *hub*, and give its address."""
+    identity = hub.files.load_identity()
+    credentials = grpc.ssl_server_credentials([(identity.key_pem, identity.chain_pem)])
+    with _serving(credentials) as (server, address):
+        enrolment_rpc.add_EnrolmentServiceServicer_to_server(hub, server)
+        server.start()
+        yield address
+
+
+@contextmanager
+def _serving(credentials: grpc.ServerCredentials) -> Iterator[tuple[grpc.Server, str]]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        server = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        try:
+            yield server, f"127.0.0.1:{port}"
+        finally:
+            server.stop(grace=None).wait(WAIT_S)
+
+
+@contextmanager
+def _errors(context: grpc.ServicerContext) -> Iterator[None]:
+    try:
+        yield
+    except MeshError as error:
+        context.set_trailing_metadata(status.trailers_of(error))
+        context.abort(status.code_of(error), error.message)

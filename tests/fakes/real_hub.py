@@ -1,0 +1,249 @@
+"""A real hub in the test's own loop, and a spoke that says just what the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+from hub.config import HubConfig
+from hub.server import running
+from hubspoke import enrol
+from hubspoke.admin import AdminClient
+from hubspoke.api.mesh.v1 import mesh_pb2 as pb
+from hubspoke.api.mesh.v1.mesh_pb2_grpc import MeshServiceStub
+from hubspoke.channel import dial
+from hubspoke.client import MeshClient
+from hubspoke.clock import SystemClock
+from hubspoke.credentials import channel_credentials
+from hubspoke.types import (
+    Delta,
+    EngineInfo,
+    Finished,
+    FinishReason,
+    HostMemory,
+    Inventory,
+    Loaded,
+    LoadPlan,
+    Model,
+    ModelState,
+    Usage,
+)
+from hubspoke.wire import enums, inference, inventory, times
+from pki.files import HubAddresses, NodeFiles
+from pki.identity import Role
+from tests.fakes.hub import make_mesh
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+    from pathlib import Path
+
+    import grpc
+
+    from hub.server import Ports
+
+WAIT_S = 10.0
+"""Longest wait for anything that a test expects to happen."""
+
+GIB = 1024**3
+DIGEST = "sha256:" + "ab" * 32
+OTHER_DIGEST = "sha256:" + "cd" * 32
+
+
+def a_model(
+    name: str = "tiny",
+    *,
+    digest: str = DIGEST,
+    slots: int = 2,
+    loaded: bool = True,
+    size_bytes: int = 1_000_000,
+) -> Model:
+    """A model of the engine `fake`."""
+    return Model(
+        engine="fake",
+        name=name,
+        digest=digest,
+        size_bytes=size_bytes,
+        context_tokens_max=4096,
+        kv_bytes_per_token=1024,
+        plan=LoadPlan(slots=slots, context_tokens=2048),
+        state=ModelState.LOADED if loaded else ModelState.COLD,
+        loaded=Loaded(slots, 2048) if loaded else None,
+    )
+
+
+def an_inventory(*models: Model, free_bytes: int = 8 * GIB) -> Inventory:
+    """A machine without a graphics card that has *models*."""
+    return Inventory(HostMemory(16 * GIB, free_bytes), engines=(EngineInfo("fake"),), models=models)
+
+
+class RealHub:
+    """A hub that runs, and the directory that its nodes keep their identities in."""
+
+    def __init__(self, directory: Path, admin: NodeFiles, ports: Ports) -> None:
+        self.directory = directory
+        self.admin = admin
+        self.mesh = f"127.0.0.1:{ports.mesh}"
+        self.enrol = f"127.0.0.1:{ports.enrol}"
+
+    async def join(self, name: str, role: Role) -> NodeFiles:
+        """Let *name* in through a real token."""
+        async with AdminClient(self.admin.directory) as admin:
+            token = await admin.create_join_token(name, role)
+        directory = self.directory / name
+        await enrol.join(token.text, directory, roles=[role], clock=SystemClock())
+        return NodeFiles(directory)
+
+    async def channel(self, files: NodeFiles) -> grpc.aio.Channel:
+        """Connect with the identity in *files*; the caller closes it."""
+        now = SystemClock().now()
+        credentials = channel_credentials(files.load_identity(), files.load_anchors(now=now))
+        return await dial([self.mesh], credentials)
+
+    @asynccontextmanager
+    async def app(self, name: str = "laptop") -> AsyncIterator[MeshClient]:
+        """Connect as an app."""
+        files = await self.join(name, Role.APP)
+        async with MeshClient(files.directory) as client:
+            yield client
+
+    @asynccontextmanager
+    async def spoke(
+        self, name: str, *models: Model, slots: int = 2, offer: bool = True
+    ) -> AsyncIterator[ScriptedSpoke]:
+        """Connect a spoke that has *models*, with every slot open, and offered unless not."""
+        files = await self.join(name, Role.SPOKE)
+        async with ScriptedSpoke(await self.channel(files)) as spoke:
+            await spoke.register(an_inventory(*(models or (a_model(),))), max(slots, 1))
+            await spoke.beat()
+            for number in range(slots):
+                await spoke.open(number, offer=offer)
+            yield spoke
+
+
+@asynccontextmanager
+async def real_hub(directory: Path, settings: HubConfig | None = None) -> AsyncIterator[RealHub]:
+    """Run a hub on free ports of the loopback."""
+    made = make_mesh(directory)
+    settings = settings or HubConfig(listen="127.0.0.1", mesh_port=0, enrol_port=0, advertise=("127.0.0.1",))
+    async with running(settings, made.hub, SystemClock(), random.random) as ports:
+        hub = RealHub(directory, made.admin, ports)
+        made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
+        yield hub
+
+
+class ScriptedSlot:
+    """One Work stream, from the spoke's end."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]) -> None:
+        self.call = call
+
+    async def say(self, **message: object) -> None:
+        """Send one message, named as in the contract."""
+        await self.call.write(pb.WorkRequest(**message))  # type: ignore[arg-type]
+
+    async def assignment(self) -> pb.Assignment:
+        """Wait for work."""
+        return (await self._next("assignment")).assignment
+
+    async def cancel(self) -> pb.Cancel:
+        """Wait for work to be called off."""
+        return (await self._next("cancel")).cancel
+
+    async def delta(self, attempt: int, text: str) -> None:
+        """Send some of an answer."""
+        await self.say(chunk=pb.Chunk(attempt=attempt, body=inference.delta_bytes(text), tokens=1))
+
+    async def last(self, attempt: int, reason: FinishReason = FinishReason.STOP) -> None:
+        """Send the end of an answer."""
+        usage = Usage(prompt_tokens=3, output_tokens=9, decode_s=0.09, prompt_s=0.01)
+        await self.say(
+            last=pb.Last(
+                attempt=attempt,
+                body=inference.finished_bytes(Finished(reason, usage)),
+                usage=inference.usage_to_wire(usage),
+                finish=enums.FINISH_REASON.to_wire(reason),
+            )
+        )
+
+    async def answer(self, *texts: str) -> pb.Assignment:
+        """Wait for work, and do it."""
+        assignment = await self.assignment()
+        for text in texts:
+            await self.delta(assignment.attempt, text)
+        await self.last(assignment.attempt)
+        return assignment
+
+    async def _next(self, what: str) -> pb.WorkResponse:
+        async with asyncio.timeout(WAIT_S):
+            message = await self.call.read()
+        assert isinstance(message, pb.WorkResponse), "the stream has ended"
+        assert message.WhichOneof("message") == what
+        return message
+
+
+class ScriptedSpoke:
+    """A spoke as a context. It does nothing by itself but what keeps its session alive."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.stub = MeshServiceStub(channel)
+        self.session = 0
+        self.slots: list[ScriptedSlot] = []
+        self.beats: grpc.aio.StreamStreamCall[pb.HeartbeatRequest, pb.HeartbeatResponse]
+        self._sequence = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.channel.close()
+
+    async def register(self, has: Inventory, slots: int = 2) -> None:
+        """Begin a session, and its heartbeat stream."""
+        request = pb.RegisterRequest(inventory=inventory.to_wire(has), slots=slots, agent_version="test")
+        self.session = (await self.stub.Register(request, timeout=WAIT_S)).session
+        self.beats = self.stub.Heartbeat()
+
+    async def beat(self, has: Inventory | None = None, **more: object) -> pb.HeartbeatResponse:
+        """Send a beat, and wait for its answer."""
+        self._sequence += 1
+        message = pb.HeartbeatRequest(
+            session=self.session,
+            sequence=self._sequence,
+            sent_at=times.timestamp(_now()),
+            inventory=None if has is None else inventory.to_wire(has),
+            **more,  # type: ignore[arg-type]
+        )
+        await self.beats.write(message)
+        response = await self.directives()
+        while response.sequence < self._sequence:
+            response = await self.directives()
+        return response
+
+    async def directives(self) -> pb.HeartbeatResponse:
+        """Wait for the next thing that the hub says."""
+        async with asyncio.timeout(WAIT_S):
+            response = await self.beats.read()
+        assert isinstance(response, pb.HeartbeatResponse), "the stream has ended"
+        return response
+
+    async def open(self, number: int, *, offer: bool = True) -> ScriptedSlot:
+        """Open a slot."""
+        slot = ScriptedSlot(self.stub.Work())
+        await slot.say(open=pb.Open(session=self.session, slot=number))
+        if offer:
+            await slot.say(offer=pb.Offer())
+        self.slots.append(slot)
+        return slot
+
+
+def _now() -> datetime:
+    return SystemClock().now()
+
+
+def text_of(events: list[object]) -> str:
+    """Give the text of an answer."""
+    return "".join(event.text for event in events if isinstance(event, Delta))
