@@ -129,7 +129,7 @@ class Store:
     ) -> Certified:
         """Use up a token and keep the certificate that *certify* makes for it; all of it or nothing.
 
-        Raise Unauthenticated for a token that is unknown, used, over, or has another secret; and
+        The same token with the same key gets the same certificate again, should the answer be lost. Raise Unauthenticated for a token that is unknown, used, over, or has another secret; and
         AlreadyEnrolled when the name or the key is in use, in which case the token stays good.
         """
 
@@ -147,9 +147,7 @@ class Store:
                 .returning(_tokens.c.name, _tokens.c.role)
             ).one_or_none()
             if row is None:
-                raise Unauthenticated(
-                    "this token is unknown, used already or over; ask for a new one: hubspoke token create"
-                )
+                return _issued_before(connection, token_id, secret_hash, key_digest)
             identity = Identity(Role(row.role), NodeName(row.name))
             _require_free(connection, identity, now)
             _require_new_key(connection, key_digest)
@@ -171,7 +169,7 @@ class Store:
         def work(connection: sa.Connection) -> Certified:
             row = connection.execute(sa.select(_nodes).where(_nodes.c.name == identity.name)).one_or_none()
             if row is not None and row.key_digest == key_digest:
-                return Certified(identity, row.serial, row.key_digest, row.chain_pem, row.expires_at)
+                return _certified(row)
             if row is None or row.serial != serial or row.role != identity.role.value:
                 raise Unauthenticated(
                     "this certificate is not the newest of its node; join again with a new token"
@@ -239,6 +237,24 @@ class Store:
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _issued_before(
+    connection: sa.Connection, token_id: str, secret_hash: bytes, key_digest: bytes
+) -> Certified:
+    used = sa.select(_tokens.c.name).where(_tokens.c.id == token_id, _tokens.c.secret_hash == secret_hash)
+    query = sa.select(_nodes).where(_nodes.c.key_digest == key_digest, _nodes.c.name.in_(used))
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise Unauthenticated(
+            "this token is unknown, used already or over; ask for a new one: hubspoke token create"
+        )
+    return _certified(row)
+
+
+def _certified(row: sa.Row[tuple[str, str, str, bytes, bytes, float]]) -> Certified:
+    identity = Identity(Role(row.role), NodeName(row.name))
+    return Certified(identity, row.serial, row.key_digest, row.chain_pem, row.expires_at)
 
 
 def _require_free(connection: sa.Connection, identity: Identity, now: float) -> None:

@@ -54,7 +54,8 @@ async def dial(
 ) -> grpc.aio.Channel:
     """Connect to whichever of *addresses* ("host:port", best first) answers first; the caller closes the channel.
 
-    Each address gets a short head start over the next one. Raise Unreachable when none is ready in *timeout_s*.
+    Each address gets a short head start over the next one. Raise Unreachable when every one has failed, or none is
+    ready in *timeout_s*.
     """
     channels = [
         grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS) for address in addresses
@@ -70,23 +71,35 @@ async def dial(
                 await channel.close()
     if winner is None:
         raise Unreachable(
-            f"no hub at {', '.join(addresses)} answered within {timeout_s:g} s. Is hub-server running and its port "
+            f"no hub at {', '.join(addresses)} answers. Is hub-server running and its port "
             "open? A certificate that has expired or was revoked looks the same from here."
         )
     return winner
 
 
 async def _first_ready(channels: Sequence[grpc.aio.Channel]) -> grpc.aio.Channel | None:
-    ready: asyncio.Queue[grpc.aio.Channel] = asyncio.Queue(maxsize=len(channels))
+    """Give the first channel that is ready, or None once every one has failed its first try."""
+    outcomes: asyncio.Queue[grpc.aio.Channel | None] = asyncio.Queue(maxsize=len(channels))
 
     async def watch(channel: grpc.aio.Channel, head_start_s: float) -> None:
         await asyncio.sleep(head_start_s)
-        await channel.channel_ready()
-        ready.put_nowait(channel)
+        outcomes.put_nowait(channel if await _connects(channel) else None)
 
+    winner = None
     async with asyncio.TaskGroup() as group:
         watchers = [group.create_task(watch(c, place * DIAL_STAGGER_S)) for place, c in enumerate(channels)]
-        winner = await ready.get()
+        for _ in channels:
+            winner = await outcomes.get()
+            if winner is not None:
+                break
         for watcher in watchers:
             watcher.cancel()
     return winner
+
+
+async def _connects(channel: grpc.aio.Channel) -> bool:
+    state = channel.get_state(try_to_connect=True)
+    while state not in {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE}:
+        await channel.wait_for_state_change(state)
+        state = channel.get_state()
+    return state is grpc.ChannelConnectivity.READY

@@ -20,7 +20,7 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from hubspoke.clock import SystemClock
 from hubspoke.connection import Connection
-from hubspoke.errors import EngineTruncated, Unreachable
+from hubspoke.errors import EngineProtocol, EngineTruncated, Unreachable
 from hubspoke.paths import locate
 from hubspoke.types import Delta, Finished, Started
 from hubspoke.wire import fleet, inference, status
@@ -143,7 +143,7 @@ async def _attempt(
     whole = False
     try:
         async for response in call:
-            event = inference.event_from_wire(response)
+            event = inference.event_from_wire(_decoded(response))
             if event is not None:
                 whole = isinstance(event, Finished)
                 yield event
@@ -153,6 +153,13 @@ async def _attempt(
         call.cancel()
     if not whole:
         raise EngineTruncated("the answer broke off without an end; ask again")
+
+
+def _decoded(response: pb.InferResponse | None) -> pb.InferResponse:
+    # gRPC gives None for a message that it cannot decode, and logs why.
+    if response is None:
+        raise EngineProtocol("the spoke has sent what cannot be read; is its version the hub's?")
+    return response
 
 
 def _list_models(channel: grpc.aio.Channel) -> Awaitable[pb.ListModelsResponse]:

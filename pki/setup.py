@@ -64,7 +64,7 @@ def initialise(
     at once: until then the mesh does not exist, and running this again after a crash begins afresh.
     Raises `AlreadyInitialised`, `WeakPassphrase`, or `BadAddress` for a host that no gateway may have.
     """
-    _require_free(hub, admin)
+    require_free(hub, admin)
     made = _create_authorities(plan.lifetimes, now)
     gateway = _gateway_credential(made.hub, plan.hosts, now=now, lifetime=plan.lifetimes.gateway)
     own = _hub_credential(made.hub, plan.hub_id, now=now, lifetime=plan.lifetimes.leaf)
@@ -115,7 +115,8 @@ def renew_gateway(
     return credential
 
 
-def _require_free(hub: HubFiles, admin: NodeFiles) -> None:
+def require_free(hub: HubFiles, admin: NodeFiles) -> None:
+    """Raise `AlreadyInitialised` where `initialise` would."""
     if hub.authorities.directory.exists():
         raise AlreadyInitialised(f"there are keys in {hub.authorities.directory}")
     if admin.identity.exists() and not _is_of_no_mesh(hub, admin):

@@ -40,16 +40,12 @@ class Holding(NamedTuple):
     spoke: Spoke
     engine: EngineInfo
     model: Model
+    key: ModelKey
 
     @property
     def place(self) -> Place:
         """Where it is on the spoke."""
         return Place(self.model.engine, self.model.name)
-
-    @property
-    def key(self) -> ModelKey:
-        """Which model it is."""
-        return self.model.key(self.spoke.id)
 
     @property
     def speed(self) -> Speed:
@@ -104,7 +100,12 @@ def holdings(registry: Registry, key: ModelKey) -> Iterator[Holding]:
     """Give every place of the model *key*, those on spokes that are gone included."""
     for spoke in registry.spokes.values():
         for model in spoke.catalogue.by_key.get(key, ()):
-            yield Holding(spoke, engine_of(spoke.inventory, model.engine), model)
+            yield Holding(spoke, engine_of(spoke.inventory, model.engine), model, key)
+
+
+def holding_of(spoke: Spoke, model: Model) -> Holding:
+    """Give *model* of *spoke* with all that goes with it."""
+    return Holding(spoke, engine_of(spoke.inventory, model.engine), model, model.key(spoke.id))
 
 
 def engine_of(inventory: Inventory, name: str) -> EngineInfo:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hub.core import estimator, vram
-from hub.core.catalogue import Holding, engine_of
+from hub.core.catalogue import holding_of
 from hub.core.types import Load, Target
 from hubspoke.errors import DoesNotFit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hub.core.catalogue import Holding
     from hub.core.types import Place, Traffic
 
 
@@ -90,10 +91,7 @@ def _idle_beside(holding: Holding, traffic: Traffic) -> list[Holding]:
     """Give what could be unloaded there: nothing that runs, is on its way in or out, or whose engine is broken."""
     spoke = holding.spoke
     moving: frozenset[Place] = vram.unloading(spoke) | frozenset(spoke.loads)
-    beside = (
-        Holding(spoke, engine_of(spoke.inventory, model.engine), model)
-        for model in vram.loaded_beside(spoke, holding.engine)
-    )
+    beside = (holding_of(spoke, model) for model in vram.loaded_beside(spoke, holding.engine))
     return [
         victim
         for victim in beside

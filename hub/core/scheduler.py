@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.core import estimator, room
-from hub.core.catalogue import Holding, engine_of, holdings, resolve
+from hub.core.catalogue import holding_of, holdings, resolve
 from hub.core.eligibility import eligible
 from hub.core.types import Assign, Load, Place, Refuse, Target, Wait
 from hub.core.vram import unloading
@@ -20,6 +20,7 @@ from hubspoke.types import ModelState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hub.core.catalogue import Holding
     from hub.core.registry import Registry
     from hub.core.types import Ask, Decision, Spoke, Traffic
     from hubspoke.types import SpokeId
@@ -69,10 +70,11 @@ def _standing(places: Iterable[Holding], now: float) -> Standing:
 def _sort_in(standing: Standing, held: list[Holding], now: float) -> None:
     """Sort the places of one spoke: a digest may go by several names there, of which one is loaded."""
     spoke = held[0].spoke
-    leaving = unloading(spoke) if spoke.loads else frozenset()
-    held = sorted(held, key=lambda holding: holding.place)
-    warm = [holding for holding in held if holding.model.loaded is not None and holding.place not in leaving]
-    loading = [holding for holding in held if holding.place in spoke.loads or _is_loading(holding)]
+    leaving = unloading(spoke)
+    if len(held) > 1:
+        held = sorted(held, key=lambda holding: holding.place)
+    warm = [holding for holding in held if holding.model.loaded and holding.place not in leaving]
+    loading = [holding for holding in held if _is_loading(holding)]
     if warm:
         standing.warm.append(max(warm, key=_slots))
     elif loading:
@@ -89,7 +91,7 @@ def _sort_in(standing: Standing, held: list[Holding], now: float) -> None:
 
 
 def _is_loading(holding: Holding) -> bool:
-    return holding.model.state is ModelState.LOADING
+    return holding.model.state is ModelState.LOADING or holding.place in holding.spoke.loads
 
 
 def _slots(holding: Holding) -> int:
@@ -99,8 +101,9 @@ def _slots(holding: Holding) -> int:
 
 
 def _has_free_slot(holding: Holding, traffic: Traffic) -> bool:
-    running = traffic.running.get((holding.spoke.id, holding.key), 0)
-    return running < _slots(holding) and traffic.idle.get(holding.spoke.id, 0) > 0
+    """Whether both the model and the spoke have a slot that is free."""
+    loaded, running = holding.model.loaded, traffic.running.get((holding.spoke.id, holding.key), 0)
+    return loaded is not None and running < loaded.slots and traffic.idle.get(holding.spoke.id, 0) > 0
 
 
 def _run_rank(ask: Ask, holding: Holding, traffic: Traffic) -> tuple[float, float, SpokeId]:
@@ -179,11 +182,10 @@ def _serves_in_s(ask: Ask, holding: Holding, plan: room.Plan, traffic: Traffic, 
 
 def _queued_s(spoke: Spoke, now: float) -> float:
     """Give the expected rest of all loads of *spoke*, which does them one after the other."""
-    under_way = (model for model in spoke.inventory.models if Place(model.engine, model.name) in spoke.loads)
-    return sum(
-        _loading_s(Holding(spoke, engine_of(spoke.inventory, model.engine), model), now)
-        for model in under_way
-    )
+    if not spoke.loads:
+        return 0.0
+    models = (model for model in spoke.inventory.models if Place(model.engine, model.name) in spoke.loads)
+    return sum(_loading_s(holding_of(spoke, model), now) for model in models)
 
 
 def _prospect(ask: Ask, standing: Standing, now: float) -> Wait | Refuse:

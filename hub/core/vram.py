@@ -54,6 +54,8 @@ def free_bytes(spoke: Spoke, engine: EngineInfo) -> int | None:
     room = _room_bytes(spoke.inventory, engine)
     if room is None:
         return None
+    if not spoke.loads:
+        return room
     leaving = unloading(spoke)
     freed = sum(
         occupied_bytes(spoke.inventory, model)

@@ -132,7 +132,9 @@ class Dispatch:
             async with asyncio.timeout(left_s):
                 return await self._granted(waiter, client)
         except TimeoutError as error:
-            raise DeadlineExceeded("no slot became free in time; ask again later, or allow more time") from error
+            raise DeadlineExceeded(
+                "no slot became free in time; ask again later, or allow more time"
+            ) from error
 
     async def _granted(self, waiter: Waiter, client: Client) -> Grant:
         told: Waiting | None = None

@@ -19,7 +19,7 @@ from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.hosts import machine_hosts
 from pki.identity import NAME_CHARS_MAX, NodeName, node_name
 from pki.profiles import HOSTS_MAX
-from pki.setup import Plan, initialise
+from pki.setup import Plan, initialise, require_free
 
 if TYPE_CHECKING:
     from pki.address import Host
@@ -85,6 +85,7 @@ def init(
         raise click.UsageError("--no-passphrase and --passphrase-file exclude each other")
     places = locate(state_dir)
     hub, admin = HubFiles(places.hub), NodeFiles(places.client)
+    require_free(hub, admin)  # before anybody thinks of a passphrase
     known = tuple(parse_host(host) for host in hosts) or machine_hosts()[:HOSTS_MAX]
     summary = initialise(
         hub,

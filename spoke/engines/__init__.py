@@ -1,1 +1,1 @@
-
+"""Programs that run models, each behind the same Protocol."""

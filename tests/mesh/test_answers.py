@@ -17,6 +17,7 @@ from hubspoke.errors import (
     EngineCrashed,
     InvalidRequest,
     NoSpoke,
+    RequestTooLarge,
     SpokeLost,
     UnknownModel,
     Unsupported,
@@ -110,19 +111,15 @@ async def test_a_spoke_lost_before_any_text_is_replaced_by_another_one(hub: Real
 
 
 async def test_a_spoke_lost_in_the_middle_of_an_answer_is_a_clear_error(hub: RealHub) -> None:
-    async with hub.app() as app, hub.spoke("attic", slots=1):
-        async with hub.spoke("den", a_model("solo", digest=OTHER_DIGEST), slots=1) as den:
-            asked = aiter(app.infer(Request("solo", prompt="x")))
-            with pytest.raises(Unsupported, match="completion"):
-                await anext(asked)
-            asked = aiter(app.infer(Request("solo", HELLO.messages)))
-            assert isinstance(await anext(asked), Started)
-            assignment = await den.slots[0].assignment()
-            await den.slots[0].delta(assignment.attempt, "Once upon")
-            assert isinstance(await anext(asked), Delta)
-            await den.channel.close()
-            with pytest.raises(SpokeLost, match="den went away"):
-                await anext(asked)
+    async with hub.app() as app, hub.spoke("den", slots=1) as den:
+        asked = aiter(app.infer(HELLO))
+        assert isinstance(await anext(asked), Started)
+        assignment = await den.slots[0].assignment()
+        await den.slots[0].delta(assignment.attempt, "Once upon")
+        assert isinstance(await anext(asked), Delta)
+        await den.channel.close()
+        with pytest.raises(SpokeLost, match="den went away"):
+            await anext(asked)
 
 
 async def test_a_declined_request_goes_elsewhere_and_not_back(hub: RealHub) -> None:
@@ -223,6 +220,8 @@ async def test_a_name_for_several_models_means_the_most_replicated_one(hub: Real
         (Request("", HELLO.messages), InvalidRequest, "hubspoke models"),
         (Request("tiny", (Message(Speaker.USER, ""),)), InvalidRequest, "no text"),
         (Request("tiny", HELLO.messages, stop=("",)), InvalidRequest, "stop"),
+        (Request("tiny", prompt="go on"), Unsupported, "completion"),
+        (Request("tiny", (Message(Speaker.USER, "x" * 50_000_000),)), RequestTooLarge, "send less"),
         (Request("tiny", (Message(Speaker.USER, "x" * 1_000_000),)), ContextTooLong, "context"),
     ],
 )

@@ -26,7 +26,7 @@ PLAN = Plan(
 
 # How often `initialise` waits for the disk: 6 files of authorities and their directory, 6 files that are
 # replaced and theirs, and the directory in which the authorities appear.
-SYNCS = 6 + 1 + 2 * 6 + 1
+SYNCS = 7 + 1 + 2 * 6 + 1
 
 
 class PowerCut(Exception):
@@ -71,6 +71,7 @@ def test_a_new_mesh_has_every_file_and_no_other(summary: Summary, hub: HubFiles,
         "anchors.pem",
         "gateway.pem",
         "identity.pem",
+        "pki/admin.pem",
         "pki/hub-issuing.key",
         "pki/hub-issuing.pem",
         "pki/node-issuing.key",

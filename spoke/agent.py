@@ -1,0 +1,144 @@
+"""The agent: builds every part of a spoke, runs them as tasks, and ends them in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from hubspoke import enrol
+from hubspoke.channel import dial
+from hubspoke.clock import SystemClock
+from hubspoke.credentials import channel_credentials
+from hubspoke.errors import PermissionDenied, Unauthenticated, Unreachable
+from hubspoke.renewal import keep_fresh
+from hubspoke.types import LoadPlan
+from pki.files import NodeFiles
+from pki.identity import Role
+from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.memory import host_memory
+from spoke.gpu.nvml import NvmlProbe
+from spoke.link.boundary import contained
+from spoke.link.machine import Machine
+from spoke.link.reconnect import Link
+from spoke.models.store import SHIPPED, ModelStore
+from spoke.platform import here, stop_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import grpc
+
+    from hubspoke.clock import Clock
+    from pki.credential import StoredIdentity
+    from spoke.config import SpokeConfig
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One spoke, from its identity on disk to its last goodbye."""
+
+    def __init__(
+        self,
+        files: NodeFiles,
+        machine: Machine,
+        *,
+        hubs: Sequence[str],
+        slots: int,
+        version: str,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self._files = files
+        self._machine = machine
+        self._hubs = hubs
+        self._clock = clock
+        self._chance = chance
+        self._identity = self._load_identity()
+        self._link = Link(self._connect, machine, slots=slots, version=version, clock=clock, chance=chance)
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Be a spoke until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._machine.watch())
+            renewing = group.create_task(
+                keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
+            )
+            await self._machine.looked.wait()
+            if self._machine.missing:
+                log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+            await self._link.run()
+            watching.cancel()
+            renewing.cancel()
+
+    def stop(self) -> None:
+        """Take no more work, finish what runs, and leave; called again, leave without finishing."""
+        if self._is_stopping:
+            log.info("leaving at once")
+            self._link.hurry()
+        else:
+            self._is_stopping = True
+            self._link.leave("the agent was stopped")
+
+    def _load_identity(self) -> StoredIdentity:
+        """Read who this spoke is; raise AccessError for who may not be one, PkiError for what is damaged."""
+        identity = self._files.load_identity()
+        if identity.identity.role is not Role.SPOKE:
+            raise PermissionDenied(
+                f"the identity here is that of the {identity.identity.role} {identity.identity.name!r}, not a spoke's; "
+                "join with a token for a spoke, or use another --state-dir"
+            )
+        if identity.not_after <= self._clock.now():
+            raise Unauthenticated(
+                f"the certificate of {identity.identity.name!r} ended at {identity.not_after:%Y-%m-%d %H:%M} UTC; "
+                "join again with a new token, or set the clock if that is wrong"
+            )
+        return identity
+
+    async def _connect(self) -> grpc.aio.Channel:
+        # Read anew each time: the identity may have been renewed, or replaced by a join, since the last connection.
+        self._identity = await asyncio.to_thread(self._load_identity)
+        anchors = await asyncio.to_thread(self._files.load_anchors, now=self._clock.now())
+        hubs = self._hubs or (await asyncio.to_thread(self._files.load_addresses)).mesh
+        return await dial(hubs, channel_credentials(self._identity, anchors))
+
+    async def _renew(self) -> StoredIdentity:
+        try:
+            fresh = await enrol.renew(self._link.channel, self._files, self._identity, self._clock)
+        except asyncio.CancelledError:
+            # A channel that is closed cancels the calls on it, which looks as if this task were to end.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Unreachable("the connection ended before the hub had answered") from None
+        self._link.move()
+        return fresh
+
+
+async def serve(config: SpokeConfig, directory: Path) -> None:
+    """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
+    clock, platform = SystemClock(), here()
+    store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
+    plan = LoadPlan(slots=config.model_slots, context_tokens=config.context_tokens)
+    engines = (EmbeddedEngine(store, plan=plan, platform=platform, clock=clock),)
+    gpus = NvmlProbe()
+    agent = Agent(
+        NodeFiles(directory),
+        Machine(engines, gpus, host_memory, only=frozenset(config.models)),
+        hubs=config.hubs,
+        slots=config.slots,
+        version=version("hubspoke"),
+        clock=clock,
+        chance=random.random,
+    )
+    try:
+        with stop_signals(agent.stop, platform):
+            await agent.run()
+    finally:
+        for part in (*engines, store, gpus):
+            await contained("closing", part.aclose())

@@ -1,0 +1,38 @@
+"""`spoke-agent join`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hubspoke import loop
+from hubspoke.cli import options
+from hubspoke.cli.prompts import read_token
+from hubspoke.clock import SystemClock
+from hubspoke.enrol import join
+from hubspoke.paths import locate
+from pki.identity import Role
+
+
+@click.command("join")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Read the token from this file; - is standard input. Default: a pipe, else ask for it.",
+)
+@click.option("--replace", is_flag=True, help="Give up the identity that is there.")
+@options.state_dir
+def command(*, token_file: Path | None, replace: bool, state_dir: Path | None) -> None:
+    """Get this machine's identity as a spoke with a join token.
+
+    An admin makes the token with `hubspoke token create`. It works once, and it is never given on the command line,
+    where other users of the machine could read it.
+    """
+    token = read_token(token_file)
+    directory = locate(state_dir).spoke
+    stored = loop.run(
+        lambda: join(token, directory, roles=(Role.SPOKE,), clock=SystemClock(), replace=replace)
+    )
+    click.echo(f"Joined as spoke {stored.identity.name!r}; the identity is in {directory}.")
+    click.echo("It renews itself while the agent runs. Next: `spoke-agent`.")

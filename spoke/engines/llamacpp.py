@@ -1,0 +1,225 @@
+"""The embedded engine: llama.cpp from the xllamacpp wheels, in one child process for each loaded model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hubspoke.errors import (
+    Busy,
+    ContextTooLong,
+    EngineCrashed,
+    EngineOutOfMemory,
+    LoadFailed,
+    ModelNotLoaded,
+    UnknownModel,
+)
+from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
+from spoke.engines.build import Build
+from spoke.engines.crashes import CRASHES_MAX, CrashHistory
+from spoke.engines.resident import bring
+from spoke.engines.shared import Shared
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from hubspoke.clock import Clock
+    from hubspoke.types import Delta, Finished, Loaded, Request
+    from spoke.engines.resident import Resident
+    from spoke.models.store import ModelStore, StoredModel
+    from spoke.platform import Platform
+
+NAME: Final = "embedded"
+CONTEXT_STEP_TOKENS: Final = 256
+"""llama.cpp rounds the context of a slot up to a multiple of this."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A load under way."""
+
+    plan: LoadPlan
+    work: Shared[Loaded]
+
+
+class EmbeddedEngine:
+    """Runs the models of *store*, each with the slots of *plan* and as much of its context as the model has."""
+
+    def __init__(self, store: ModelStore, *, plan: LoadPlan, platform: Platform, clock: Clock) -> None:
+        self._store = store
+        self._plan = plan
+        self._platform = platform
+        self._clock = clock
+        self._build = Build(NAME, clock)
+        self._residents: dict[str, Resident] = {}
+        self._loads: dict[str, _Load] = {}
+        self._crashes: defaultdict[str, CrashHistory] = defaultdict(CrashHistory)
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def name(self) -> str:
+        """The engine's name on this spoke."""
+        return NAME
+
+    async def probe(self) -> EngineInfo:
+        """Say whether llama.cpp runs on this machine at all, found out once in a child of its own."""
+        return await self._build.probe()
+
+    async def models(self) -> tuple[Model, ...]:
+        """List the models of the store, each with its state."""
+        return tuple(self._describe(stored) for stored in await self._store.models())
+
+    async def load(self, model: str, context_tokens: int) -> Loaded:
+        """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`.
+
+        Raise UnknownModel, ContextTooLong, Busy while it runs with another context, LoadFailed when llama.cpp refuses
+        the file or has crashed on it too often, EngineCrashed, EngineOutOfMemory or EngineTimeout.
+        """
+        stored = await self._find(model)
+        plan = LoadPlan(self._plan.slots, _context_tokens(stored, context_tokens))
+        while True:
+            resident = self._residents.get(model)
+            if resident is not None and resident.loaded.context_tokens == plan.context_tokens:
+                return resident.loaded
+            under_way = self._loads.get(model)
+            if under_way is None:
+                work = Shared(self._bring(stored, plan), done=partial(self._forget_load, model))
+                self._loads[model] = under_way = _Load(plan, work)
+            loaded = await under_way.work.wait()
+            if under_way.plan == plan:
+                return loaded
+
+    async def unload(self, model: str) -> None:
+        """End the process of *model*, if there is one; raise Busy while it runs or is being loaded."""
+        if model in self._loads:
+            raise Busy(f"{model!r} is being loaded; unload it when that is done")
+        async with self._turns[model]:
+            await self._dismiss(model)
+
+    def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
+        """Answer *request* with a loaded model; raise ModelNotLoaded at once when it is not in memory."""
+        resident = self._residents.get(model)
+        if resident is None:
+            raise ModelNotLoaded(f"{model!r} is not in memory")
+        return resident.generate(request)
+
+    async def aclose(self) -> None:
+        """End every child process."""
+        for load in tuple(self._loads.values()):
+            await load.work.cancel()
+        residents = tuple(self._residents.values())
+        self._residents.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._build.aclose())
+            for resident in residents:
+                group.create_task(resident.aclose())
+
+    def _forget_load(self, model: str) -> None:
+        del self._loads[model]
+
+    async def _bring(self, stored: StoredModel, plan: LoadPlan) -> Loaded:
+        async with self._turns[stored.name]:
+            await self._dismiss(stored.name)
+            await self._rest(stored.name)
+            try:
+                resident = await bring(stored.name, stored.path, plan, self._platform)
+            except (EngineCrashed, EngineOutOfMemory):
+                self._count_crash(stored.name)
+                raise
+            self._residents[stored.name] = resident
+            resident.child.on_exit(lambda status: self._fell(stored.name, resident, status))
+            return resident.loaded
+
+    async def _rest(self, model: str) -> None:
+        """Wait until *model* may be started after a crash, or raise LoadFailed when that takes too long."""
+        now_s = self._clock.monotonic()
+        resting_s = self._crashes[model].resting_s(now_s)
+        if resting_s > 0:
+            raise LoadFailed(
+                f"{model!r} crashed {CRASHES_MAX} times in a row; it is tried again in {resting_s:.0f} s",
+                retry_after_s=resting_s,
+            )
+        await asyncio.sleep(self._crashes[model].backoff_s(now_s))
+
+    async def _dismiss(self, model: str) -> None:
+        """End the process of *model*, if there is one; raise Busy while it runs."""
+        resident = self._residents.get(model)
+        if resident is None:
+            return
+        if resident.running:
+            raise Busy(f"{resident.running} requests run on {model!r}; try again when they are done")
+        del self._residents[model]
+        await resident.aclose()
+        log.info("model unloaded", extra={"model": model})
+
+    def _fell(self, model: str, resident: Resident, status: int) -> None:
+        """Note that a process ended, which is a crash unless it was dismissed before."""
+        if self._residents.get(model) is not resident:
+            return
+        del self._residents[model]
+        self._count_crash(model)
+        log.error(
+            "engine crashed",
+            extra={"model": model, "status": status, "stderr": resident.child.last_words()},
+        )
+
+    def _count_crash(self, model: str) -> None:
+        self._crashes[model] = self._crashes[model].crashed(self._clock.monotonic())
+
+    async def _find(self, model: str) -> StoredModel:
+        for stored in await self._store.models():
+            if stored.name == model:
+                return stored
+        raise UnknownModel(f"the embedded engine has no model {model!r}")
+
+    def _describe(self, stored: StoredModel) -> Model:
+        resident = self._residents.get(stored.name)
+        described = Model(
+            engine=NAME,
+            name=stored.name,
+            digest=stored.digest,
+            size_bytes=stored.size_bytes,
+            family=stored.header.architecture,
+            quantisation=stored.header.quantisation,
+            parameters=stored.header.parameters,
+            context_tokens_max=stored.header.context_tokens_max,
+            kv_bytes_per_token=stored.header.kv_bytes_per_token,
+            capabilities=_capabilities(stored),
+            plan=LoadPlan(self._plan.slots, _planned_context_tokens(stored, self._plan)),
+        )
+        if resident is not None:
+            return replace(described, state=ModelState.LOADED, loaded=resident.loaded)
+        state = ModelState.LOADING if stored.name in self._loads else ModelState.COLD
+        return replace(described, state=state)
+
+
+def _capabilities(stored: StoredModel) -> frozenset[Capability]:
+    if stored.header.makes_vectors:
+        return frozenset({Capability.EMBED})
+    if stored.header.has_chat_template:
+        return frozenset({Capability.CHAT, Capability.COMPLETION})
+    return frozenset({Capability.COMPLETION})
+
+
+def _planned_context_tokens(stored: StoredModel, plan: LoadPlan) -> int:
+    return _rounded(min(plan.context_tokens, stored.header.context_tokens_max or plan.context_tokens), stored)
+
+
+def _context_tokens(stored: StoredModel, wanted: int) -> int:
+    limit = stored.header.context_tokens_max
+    if limit and wanted > limit:
+        raise ContextTooLong(
+            f"{stored.name!r} was made for {limit} tokens of context, not {wanted}", context_tokens=limit
+        )
+    return _rounded(wanted, stored)
+
+
+def _rounded(context_tokens: int, stored: StoredModel) -> int:
+    rounded = -(-context_tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+    return min(rounded, stored.header.context_tokens_max or rounded)

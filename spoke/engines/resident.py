@@ -1,0 +1,145 @@
+"""One model in memory: its process, the client that asks it, and what runs on it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import tempfile
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from hubspoke.errors import (
+    EngineCrashed,
+    EngineOverloaded,
+    EngineProtocol,
+    EngineTruncated,
+    EngineUnavailable,
+    ModelNotLoaded,
+)
+from hubspoke.types import Loaded
+from spoke.engines.launch import Ready, Serve
+from spoke.engines.openai_http import Endpoint, OpenAiClient
+from spoke.engines.supervisor import start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from hubspoke.types import Delta, Finished, LoadPlan, Request
+    from spoke.engines.openai_body import Json
+    from spoke.engines.supervisor import Child
+    from spoke.platform import Platform
+
+LOAD_TIMEOUT_S: Final = 600.0
+CRASH_NOTICE_S: Final = 1.0
+"""How long after a connection broke the end of the process may show."""
+KEY_BYTES: Final = 32
+SOCKET_NAME: Final = "engine.sock"
+"""llama.cpp takes a host for a file by its ending."""
+ANY_HOST: Final = "http://engine"
+
+log = logging.getLogger(__name__)
+
+
+class Resident:
+    """A loaded model. It takes as many requests as it has slots, and not one more."""
+
+    def __init__(self, name: str, child: Child, client: OpenAiClient, plan: LoadPlan) -> None:
+        self._name = name
+        self._client = client
+        self._is_leaving = False
+        self.child = child
+        self.running = 0
+        self.loaded = Loaded(plan.slots, plan.context_tokens, memory_bytes=_memory_bytes(child))
+
+    async def generate(self, request: Request) -> AsyncGenerator[Delta | Finished, None]:
+        """Answer *request*; raise EngineOverloaded without a free slot, EngineCrashed when the process dies on it."""
+        if self._is_leaving:
+            raise ModelNotLoaded(f"{self._name!r} was just taken out of memory")
+        if self.running >= self.loaded.slots:
+            raise EngineOverloaded(
+                f"all {self.loaded.slots} slots of {self._name!r} are busy; try again soon"
+            )
+        self.running += 1
+        try:
+            async with aclosing(self._client.generate(self._name, request, _extras(request))) as events:
+                async for event in events:
+                    yield event
+        except (EngineTruncated, EngineUnavailable) as error:
+            if self._is_leaving:
+                raise EngineUnavailable("the engine is being stopped") from error
+            if await self.child.exits_within(CRASH_NOTICE_S):
+                raise EngineCrashed(
+                    f"the engine of {self._name!r} died in the middle of the answer"
+                ) from error
+            raise
+        finally:
+            self.running -= 1
+
+    async def aclose(self) -> None:
+        """Take the model out of memory, whatever runs on it."""
+        self._is_leaving = True
+        await self.child.stop()
+        await self._client.aclose()
+
+
+async def bring(name: str, path: Path, plan: LoadPlan, platform: Platform) -> Resident:
+    """Start a process that has the model at *path* in memory; raise what `supervisor.start` raises."""
+    key = secrets.token_hex(KEY_BYTES)
+    async with AsyncExitStack() as undo:
+        socket = _socket() if platform.has_unix_sockets else None
+        if socket is not None:
+            undo.callback(shutil.rmtree, socket.parent, ignore_errors=True)
+        child = await start(
+            Serve(
+                model=name,
+                path=str(path),
+                slots=plan.slots,
+                context_tokens=plan.slots * plan.context_tokens,
+                threads=_threads(),
+                api_key=key,
+                socket="" if socket is None else str(socket),
+            ),
+            LOAD_TIMEOUT_S,
+        )
+        undo.push_async_callback(child.stop)
+        if not isinstance(child.reply, Ready):
+            raise EngineProtocol("the engine's process answered with something else than that it is ready")
+        client = OpenAiClient(Endpoint(ANY_HOST if socket else child.reply.url, key, socket))
+        undo.push_async_callback(client.aclose)
+        await (
+            client.model_ids()
+        )  # the server lets us in, and httpx has loaded what the first request would wait for
+        resident = Resident(name, child, client, plan)
+        log.info("model loaded", extra={"model": name, "memory_bytes": resident.loaded.memory_bytes})
+        undo.pop_all()
+        return resident
+
+
+def _socket() -> Path:
+    """Name a socket in a fresh directory that is nobody else's. The child removes both when it ends."""
+    return Path(tempfile.mkdtemp(prefix="hubspoke-")) / SOCKET_NAME
+
+
+def _memory_bytes(child: Child) -> int:
+    try:
+        return psutil.Process(child.pid).memory_info().rss
+    except psutil.NoSuchProcess as error:
+        raise EngineCrashed("the engine died as soon as it was ready") from error
+
+
+def _threads() -> int:
+    """One core stays with the agent; hyper-threads only get into each other's way."""
+    return max(1, (psutil.cpu_count(logical=False) or 1) - 1)
+
+
+def _extras(request: Request) -> dict[str, Json]:
+    """Say to llama.cpp what the OpenAI API has no words for.
+
+    Answers from a reused prefix differ in the last digits, so who gives a seed gets none. The progress is a sign of
+    life during a long prompt.
+    """
+    return {"cache_prompt": request.sampling.seed is None, "return_progress": True}

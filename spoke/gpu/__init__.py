@@ -1,0 +1,1 @@
+"""The machine's cards and memory."""

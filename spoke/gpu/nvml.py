@@ -1,0 +1,152 @@
+"""NVIDIA cards, through the driver's own library (NVML).
+
+A machine without the library has no NVIDIA driver, which is normal. A library that does not work is a fault and never
+"no card": the card is there, and its owner wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import pynvml
+
+from hubspoke.errors import InternalError
+from hubspoke.types import Gpu, GpuKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ANY_CARD: Final = "NVIDIA GPU"
+"""What a card is called that the driver says nothing of."""
+CLOSE_TIMEOUT_S: Final = 2.0
+PERCENT_MAX: Final = 100
+
+_FAULTS: Final = {
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
+        "the NVIDIA driver was updated while the old one is still running; reboot this machine"
+    ),
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (
+        "the NVIDIA driver is installed but not loaded; reboot, or remove it if this machine has no such card"
+    ),
+    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use the NVIDIA driver; see who may open /dev/nvidia*",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "the card fell off the bus; reboot, then look at its power supply and riser",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "the card needs a reset; reboot this machine",
+}
+
+T = TypeVar("T")
+
+
+class NvmlProbe:
+    """Asks the driver in a thread of its own, as its calls block and can hang with a broken card."""
+
+    def __init__(self) -> None:
+        self._is_initialised = False
+        self._under_way: asyncio.Future[tuple[Gpu, ...]] | None = None
+
+    async def probe(self) -> tuple[Gpu, ...]:
+        """Describe every NVIDIA card. While an earlier look hangs, wait for that one instead of starting another."""
+        if self._under_way is None or self._under_way.done():
+            self._under_way = _in_thread(self._look)
+        return await asyncio.shield(self._under_way)
+
+    async def aclose(self) -> None:
+        """Let go of the driver, unless a look under way hangs."""
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way}, timeout=CLOSE_TIMEOUT_S)
+            if not self._under_way.done():
+                return
+        await _in_thread(self._shut_down)
+
+    def _look(self) -> tuple[Gpu, ...]:
+        try:
+            if not self._is_initialised:
+                pynvml.nvmlInit()
+                self._is_initialised = True
+            count = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError_LibraryNotFound:
+            return ()
+        except pynvml.NVMLError as error:
+            self._shut_down()  # a driver that failed is met anew by the next look
+            return (_faulty(0, ANY_CARD, error),)
+        return tuple(_describe(index) for index in range(count))
+
+    def _shut_down(self) -> None:
+        if self._is_initialised:
+            self._is_initialised = False
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
+
+
+def _describe(index: int) -> Gpu:
+    name = ANY_CARD
+    try:
+        card = pynvml.nvmlDeviceGetHandleByIndex(index)
+        name = _told(lambda: str(pynvml.nvmlDeviceGetName(card))) or ANY_CARD
+        memory = _told(lambda: pynvml.nvmlDeviceGetMemoryInfo(card))
+        return Gpu(
+            index=index,
+            kind=GpuKind.CUDA,
+            name=name,
+            uuid=_told(lambda: str(pynvml.nvmlDeviceGetUUID(card))) or "",
+            memory_total_bytes=None if memory is None else int(memory.total),
+            memory_free_bytes=None if memory is None else int(memory.free),
+            utilisation_percent=_told(
+                lambda: min(PERCENT_MAX, int(pynvml.nvmlDeviceGetUtilizationRates(card).gpu))
+            ),
+            temperature_celsius=_temperature(card),
+        )
+    except pynvml.NVMLError as error:
+        return _faulty(index, name, error)
+
+
+def _temperature(card: object) -> int | None:
+    """Ask the newer call first: the older one goes with CUDA 14, and old drivers have only that."""
+    sensor = pynvml.NVML_TEMPERATURE_GPU
+    celsius = _told(lambda: int(pynvml.nvmlDeviceGetTemperatureV(card, sensor)))
+    return _told(lambda: int(pynvml.nvmlDeviceGetTemperature(card, sensor))) if celsius is None else celsius
+
+
+def _told(ask: Callable[[], T]) -> T | None:
+    """Give what the driver tells, None where card or driver does not know; raise what breaks the card."""
+    try:
+        return ask()
+    except (
+        pynvml.NVMLError_NotSupported,
+        pynvml.NVMLError_FunctionNotFound,
+        pynvml.NVMLError_ArgumentVersionMismatch,
+        pynvml.NVMLError_Deprecated,
+        pynvml.NVMLError_NoPermission,
+        pynvml.NVMLError_NoData,
+    ):
+        return None
+
+
+def _faulty(index: int, name: str, error: pynvml.NVMLError) -> Gpu:
+    fault = _FAULTS.get(error.value) or f"the NVIDIA driver says: {error}; a reboot may help"
+    return Gpu(index=index, kind=GpuKind.CUDA, name=name, fault=fault)
+
+
+def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run *work* in a thread that does not keep the process from ending, should it hang."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(results: list[T]) -> None:
+        if results:
+            done.set_result(results[0])
+        else:
+            done.set_exception(InternalError("the look at the cards failed; the spoke's log says why"))
+
+    def run() -> None:
+        results: list[T] = []
+        try:
+            results.append(work())
+        finally:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(settle, results)
+
+    threading.Thread(target=run, name="nvml", daemon=True).start()
+    return done

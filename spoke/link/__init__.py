@@ -1,0 +1,1 @@
+"""The spoke's connection to the mesh: sessions, heartbeats, slots."""

@@ -1,0 +1,219 @@
+"""This spoke's engines and cards: what they have, and what runs on them now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hubspoke.errors import Busy, EngineTimeout, MeshError, UnknownModel
+from hubspoke.types import EngineInfo
+from spoke.core.inventory import EngineReport, compose, find, is_urgent
+from spoke.link.boundary import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from hubspoke.types import Gpu, HostMemory, Model
+    from spoke.core.slots import Place
+    from spoke.engines.base import Engine
+    from spoke.gpu.base import GpuProbe
+
+LOOK_EVERY_S: Final = 2.0
+PROBE_TIMEOUT_S: Final = 5.0
+UNLOAD_TIMEOUT_S: Final = 30.0
+LOAD_TIMEOUT_S: Final = 600.0
+"""70B from a slow disk takes minutes; what takes longer hangs."""
+
+log = logging.getLogger(__name__)
+
+
+class Machine:
+    """What the spoke can do, as far as `watch` has found out. A probe that hangs costs its own news and nothing else.
+
+    Only the models named in *only* are offered, or all when it is empty.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        gpus: GpuProbe,
+        memory: Callable[[], HostMemory],
+        *,
+        only: frozenset[str] = frozenset(),
+    ) -> None:
+        self._engines = {engine.name: engine for engine in engines}
+        self._turns = {engine.name: asyncio.Lock() for engine in engines}
+        self._gpu_probe = gpus
+        self._memory = memory
+        self._only = only
+        self._gpus: tuple[Gpu, ...] | None = None
+        self._reports: dict[str, EngineReport] = {}
+        self._running: Counter[Place] = Counter()
+        self._tell: list[Callable[[], None]] = []
+        self.looked = asyncio.Event()
+        """Set once everything was looked at, or turned out to be slow."""
+        self.idle = asyncio.Event()
+        """Set while no request runs."""
+        self.idle.set()
+        self.inventory = compose(memory(), (), ())
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Names of models that are to be offered and were not found, so far."""
+        return self._only - {model.name for model in self.inventory.models}
+
+    def model(self, place: Place) -> Model | None:
+        """Give what there is at *place*, as far as known."""
+        return find(self.inventory, place)
+
+    def engine(self, place: Place) -> Engine:
+        """Give the engine of *place*; raise UnknownModel when there is none of that name."""
+        engine = self._engines.get(place.engine)
+        if engine is None:
+            raise UnknownModel(f"this spoke has no engine {place.engine!r}")
+        return engine
+
+    # What runs.
+
+    def running(self, place: Place) -> int:
+        """Say how many requests run on the model at *place*."""
+        return self._running[place]
+
+    def begin(self, place: Place) -> None:
+        """Count one more request on the model at *place*."""
+        self._running[place] += 1
+        self.idle.clear()
+
+    def end(self, place: Place) -> None:
+        """Count one request less."""
+        self._running[place] -= 1
+        if self._running.total() == 0:
+            self.idle.set()
+
+    # What there is.
+
+    @contextmanager
+    def on_change(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Call *tell* for as long as this lasts when something came, went, loaded or broke."""
+        self._tell.append(tell)
+        try:
+            yield
+        finally:
+            self._tell.remove(tell)
+
+    async def watch(self) -> None:
+        """Look at everything again and again, each engine by itself."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_again_and_again(self._look_at_gpus))
+            for name in self._engines:
+                group.create_task(_again_and_again(partial(self._look_at, name)))
+
+    async def load(self, place: Place, context_tokens: int) -> MeshError | None:
+        """Bring a model into memory; give the error when that did not work."""
+        return await self._changed(place, self._load(place, context_tokens))
+
+    async def unload(self, place: Place) -> MeshError | None:
+        """Take an idle model out of memory; give the error when that did not work."""
+        return await self._changed(place, self._unload(place))
+
+    async def _changed(self, place: Place, change: Awaitable[None]) -> MeshError | None:
+        failure = await contained("directive", change)
+        if place.engine in self._engines:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await self._look_at(place.engine)
+        return failure
+
+    async def _load(self, place: Place, context_tokens: int) -> None:
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                await self.engine(place).load(place.model, context_tokens)
+        except TimeoutError as error:
+            raise EngineTimeout(f"the load of {place.model!r} took more than {LOAD_TIMEOUT_S:g} s") from error
+
+    async def _unload(self, place: Place) -> None:
+        if self._running[place]:
+            raise Busy(
+                f"{self._running[place]} requests run on {place.model!r}; unload it when they are done"
+            )
+        try:
+            async with asyncio.timeout(UNLOAD_TIMEOUT_S):
+                await self.engine(place).unload(place.model)
+        except TimeoutError as error:
+            raise EngineTimeout(
+                f"the engine did not unload {place.model!r} within {UNLOAD_TIMEOUT_S:g} s"
+            ) from error
+
+    async def _look_at_gpus(self) -> None:
+        with _slow_after(PROBE_TIMEOUT_S, self._doubt_gpus):
+            found = await contained("gpu probe", self._gpu_probe.probe())
+        if isinstance(found, MeshError):
+            self._doubt_gpus()
+        else:
+            self._gpus = found
+            self._renew()
+
+    def _doubt_gpus(self) -> None:
+        fault = "the driver does not answer; the spoke's log may say why"
+        known = self._gpus or ()
+        self._gpus = tuple(replace(gpu, memory_free_bytes=None, fault=fault) for gpu in known)
+        self._renew()
+
+    async def _look_at(self, name: str) -> None:
+        # In turn: what was seen before a load must not overwrite what was seen after it.
+        async with self._turns[name]:
+            slow = _faulty(name, f"it has not answered within {PROBE_TIMEOUT_S:g} s")
+            with _slow_after(PROBE_TIMEOUT_S, partial(self._learn, name, slow)):
+                report = await contained("engine probe", _report(self._engines[name]))
+            self._learn(name, _faulty(name, report.message) if isinstance(report, MeshError) else report)
+
+    def _learn(self, name: str, report: EngineReport) -> None:
+        self._reports[name] = report
+        self._renew()
+
+    def _renew(self) -> None:
+        before = self.inventory
+        self.inventory = compose(self._memory(), self._gpus or (), self._reports.values(), self._only)
+        if self._gpus is not None and len(self._reports) == len(self._engines):
+            self.looked.set()
+        if is_urgent(self.inventory, before):
+            log.info(
+                "inventory changed",
+                extra={
+                    "gpus": len(self.inventory.gpus),
+                    "models": len(self.inventory.models),
+                    "loaded": [model.name for model in self.inventory.models if model.loaded],
+                },
+            )
+            for tell in self._tell:
+                tell()
+
+
+async def _report(engine: Engine) -> EngineReport:
+    info = await engine.probe()
+    return EngineReport(info, () if info.fault else await engine.models())
+
+
+def _faulty(name: str, fault: str) -> EngineReport:
+    return EngineReport(EngineInfo(name=name, fault=fault))
+
+
+async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await look()
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+@contextmanager
+def _slow_after(limit_s: float, call: Callable[[], None]) -> Iterator[None]:
+    """Call *call* if this takes longer; what takes so long goes on, as it may only be a slow start."""
+    timer = asyncio.get_running_loop().call_later(limit_s, call)
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,191 @@
+"""One slot: takes an assignment, sends the answer, and is free again. Each has a stream of its own to the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hubspoke.api.mesh.v1 import mesh_pb2 as pb
+from hubspoke.errors import DeadlineExceeded, ProtocolViolation, Unreachable, Unsupported
+from hubspoke.types import Finished
+from hubspoke.wire import times
+from hubspoke.wire.enums import FINISH_REASON
+from hubspoke.wire.inference import delta_bytes, finished_bytes, request_from_bytes, usage_to_wire
+from hubspoke.wire.status import failure_to_wire
+from spoke.core.coalesce import Batch
+from spoke.core.slots import Event, Place, Slot, Terms, refusal
+from spoke.link.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from hubspoke.errors import MeshError, SessionError
+    from hubspoke.types import Delta
+    from spoke.link.answer import Ending
+    from spoke.link.machine import Machine
+    from spoke.link.standing import Standing
+    from spoke.link.stream import Stream
+
+METHOD = "/hubspoke.api.mesh.v1.MeshService/Work"
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """The spoke's end of one Work stream: one task reads it, one task writes it."""
+
+    def __init__(
+        self,
+        number: int,
+        stream: Stream[pb.WorkRequest, pb.WorkResponse],
+        standing: Standing,
+        machine: Machine,
+    ) -> None:
+        self.withdrawn = asyncio.Event()
+        self._number = number
+        self._stream = stream
+        self._standing = standing
+        self._machine = machine
+        self._slot = Slot()
+        self._answer: Answer | None = None
+        self._refusal: SessionError | None = None
+        self._wake = asyncio.Event()
+        self._is_closing = False
+
+    async def run(self) -> None:
+        """Offer the slot and serve it until `close`; raise the MeshError that ended the stream otherwise."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write())
+            await self._read(group)
+
+    def withdraw(self) -> None:
+        """Take the slot back as soon as nothing runs on it; `withdrawn` is set then. The session is draining."""
+        self._wake.set()
+
+    def abandon(self, why: MeshError) -> None:
+        """Break off what runs; the hub is told *why*."""
+        if self._answer is not None:
+            self._answer.stop(why)
+
+    def close(self) -> None:
+        """End the stream, of a slot that was withdrawn."""
+        self._is_closing = True
+        self._wake.set()
+
+    def abort(self, why: MeshError) -> None:
+        """End the stream at once."""
+        self._stream.abort(why)
+
+    # What the hub says.
+
+    async def _read(self, group: asyncio.TaskGroup) -> None:
+        while (message := await self._stream.read()) is not None:
+            match message.WhichOneof("message"):
+                case "assignment":
+                    self._hear_assignment(message.assignment, group)
+                case "cancel":
+                    self._hear_cancel(message.cancel.attempt)
+                case None:
+                    raise ProtocolViolation(
+                        "the hub said something on a slot that this version does not know"
+                    )
+        if not self._is_closing:
+            raise Unreachable("the hub has closed a slot")
+
+    def _hear_assignment(self, assignment: pb.Assignment, group: asyncio.TaskGroup) -> None:
+        place = Place(assignment.engine, assignment.model)
+        terms = Terms(place, assignment.model_digest, assignment.options.context_tokens)
+        self._refusal = refusal(
+            self._slot,
+            terms,
+            self._machine.model(place),
+            running=self._machine.running(place),
+            draining=self._standing.draining,
+        )
+        self._slot = self._slot.assigned(assignment.attempt, self._refusal)
+        if self._refusal is None:
+            self._start_answer(place, assignment, group)
+        self._wake.set()
+
+    def _start_answer(self, place: Place, assignment: pb.Assignment, group: asyncio.TaskGroup) -> None:
+        answer = self._answer = Answer(partial(self._ask, place, assignment), self._standing.flush_s)
+        deadline: asyncio.TimerHandle | None = None
+        if assignment.HasField("timeout"):
+            late = DeadlineExceeded("the deadline passed before the answer was complete; allow more time")
+            loop = asyncio.get_running_loop()
+            deadline = loop.call_later(times.seconds(assignment.timeout), answer.stop, late)
+
+        def freed() -> None:
+            self._machine.end(place)
+            if deadline is not None:
+                deadline.cancel()
+
+        self._machine.begin(place)
+        answer.start(group, freed)
+
+    def _hear_cancel(self, attempt: int) -> None:
+        following = self._slot.cancelled(attempt)
+        if following is not self._slot and self._answer is not None:
+            self._slot = following
+            self._answer.stop()
+
+    def _ask(self, place: Place, assignment: pb.Assignment) -> AsyncGenerator[Delta | Finished, None]:
+        if assignment.call != pb.CALL_INFER:
+            raise Unsupported("this spoke does not know such a call; update it")
+        request, _ = request_from_bytes(assignment.request)
+        return self._machine.engine(place).generate(place.model, request)
+
+    # What the spoke says: the writer alone. The slot changes before a message leaves, because the hub may answer it
+    # before its write returns.
+
+    async def _write(self) -> None:
+        opening = pb.Open(session=self._standing.session, slot=self._number)
+        await self._stream.write(pb.WorkRequest(open=opening))
+        self._slot = self._slot.after(Event.OFFER)
+        await self._stream.write(pb.WorkRequest(offer=pb.Offer()))
+        while not self._is_closing:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._answer is not None:
+                await self._send_answer(self._answer)
+            elif self._refusal is not None:
+                await self._send_declined(self._refusal)
+            if self._standing.draining and self._slot.is_idle and self._slot.offered:
+                await self._send_withdraw()
+        await self._stream.finish()
+
+    async def _send_answer(self, answer: Answer) -> None:
+        attempt = self._slot.attempt
+        while isinstance(piece := await answer.next(), Batch):
+            chunk = pb.Chunk(attempt=attempt, body=delta_bytes(piece.text), tokens=piece.tokens)
+            await self._stream.write(pb.WorkRequest(chunk=chunk))
+        self._answer = None
+        self._slot = self._slot.after(Event.LAST)
+        await self._stream.write(pb.WorkRequest(last=_last(attempt, piece)))
+
+    async def _send_declined(self, why: SessionError) -> None:
+        attempt = self._slot.attempt
+        self._refusal = None
+        self._slot = self._slot.after(Event.DECLINED)
+        log.info("declined", extra={"attempt": attempt, "reason": why.reason, "why": why.message})
+        declined = pb.Declined(attempt=attempt, failure=failure_to_wire(why))
+        await self._stream.write(pb.WorkRequest(declined=declined))
+
+    async def _send_withdraw(self) -> None:
+        self._slot = self._slot.after(Event.WITHDRAW)
+        await self._stream.write(pb.WorkRequest(withdraw=pb.Withdraw()))
+        self.withdrawn.set()
+
+
+def _last(attempt: int, ending: Ending) -> pb.Last:
+    if isinstance(ending, Finished):
+        return pb.Last(
+            attempt=attempt,
+            body=finished_bytes(ending),
+            usage=usage_to_wire(ending.usage),
+            finish=FINISH_REASON.to_wire(ending.reason),
+        )
+    log.warning("answer failed", extra={"attempt": attempt, "reason": ending.reason, "why": ending.message})
+    return pb.Last(attempt=attempt, failure=failure_to_wire(ending))

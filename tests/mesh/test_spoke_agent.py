@@ -1,0 +1,123 @@
+"""The whole agent with an identity on disk, against a hub that says what the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hubspoke.api.inference.v1 import inference_pb2
+from hubspoke.clock import SystemClock
+from hubspoke.errors import PermissionDenied, Unauthenticated
+from hubspoke.types import HostMemory, Request
+from pki.credential import Credential
+from pki.errors import NotEnrolled
+from pki.files import NodeFiles
+from pki.identity import Identity, NodeName, Role
+from pki.keys import new_key
+from spoke.agent import Agent
+from spoke.gpu.none import NoGpus
+from spoke.link.machine import Machine
+from spoke.platform import here, stop_signals
+from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.mesh_hub import Mesh, MeshHub, soon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TINY = a_model()
+ASK = Request(model="tiny", prompt="Say hello")
+
+
+def an_agent(files: NodeFiles, engine: FakeEngine) -> Agent:
+    machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
+    return Agent(
+        files,
+        machine,
+        hubs=(),
+        slots=1,
+        version="test",
+        clock=SystemClock(),
+        chance=lambda: 0.01,
+    )
+
+
+@asynccontextmanager
+async def running(agent: Agent) -> AsyncIterator[asyncio.Task[None]]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(agent.run())
+        yield task
+        task.cancel()
+
+
+async def test_an_agent_that_is_stopped_finishes_its_answer(tmp_path):
+    mesh, engine = Mesh(), FakeEngine(TINY, script=["A", gate := Gate(), "B"])
+    async with mesh.serving(MeshHub()) as hub:
+        agent = an_agent(mesh.enrol(NodeFiles(tmp_path)), engine)
+        async with running(agent) as task:
+            slot = await hub.slot()
+            await slot.assign(1, TINY, ASK)
+            await soon(gate.reached.wait())
+            agent.stop()
+            await hub.beat_with(lambda beat: beat.draining)
+            gate.open()
+            chunks, _ = await slot.hear_answer()
+            assert [inference_pb2.InferResponse.FromString(c.body).delta.text for c in chunks] == ["A", "B"]
+            await hub.beat_with(lambda beat: beat.HasField("goodbye"))
+            await soon(task)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to itself")
+async def test_the_first_signal_drains_and_the_second_leaves_at_once(tmp_path):
+    mesh, engine = Mesh(), FakeEngine(TINY, script=["A", gate := Gate()])
+    async with mesh.serving(MeshHub()) as hub:
+        agent = an_agent(mesh.enrol(NodeFiles(tmp_path)), engine)
+        with stop_signals(agent.stop, here()):
+            async with running(agent) as task:
+                slot = await hub.slot()
+                await slot.assign(1, TINY, ASK)
+                await soon(gate.reached.wait())
+                os.kill(os.getpid(), signal.SIGTERM)
+                await hub.beat_with(lambda beat: beat.draining)
+                os.kill(os.getpid(), signal.SIGINT)
+                _, last = await slot.hear_answer()
+                assert last.failure.reason == "draining"
+                await soon(task)
+
+
+async def test_a_certificate_at_half_life_is_renewed_and_shown_to_the_hub(tmp_path):
+    mesh = Mesh(spoke_issued_ago=timedelta(hours=13))
+    files = NodeFiles(tmp_path)
+    async with mesh.serving(MeshHub()) as hub, running(an_agent(mesh.enrol(files), FakeEngine(TINY))):
+        await hub.slot()
+        await hub.beat_with(lambda beat: beat.HasField("goodbye"))
+        slot = await hub.slot()
+        assert slot.opened.session == 2
+        assert hub.serials[1] == files.load_identity().serial != hub.serials[0]
+        assert hub.renewals == 1
+
+
+async def test_a_machine_without_an_identity_is_no_spoke(tmp_path):
+    with pytest.raises(NotEnrolled):
+        an_agent(NodeFiles(tmp_path), FakeEngine(TINY))
+
+
+async def test_the_identity_of_an_app_is_not_taken(tmp_path):
+    mesh, files, key = Mesh(), NodeFiles(tmp_path), new_key()
+    app = Identity(Role.APP, NodeName("laptop"))
+    chain = mesh.node_issuer.issue_node(key.public_key(), app, now=SystemClock().now())
+    files.save(Credential(key, chain), mesh.anchors)
+    with pytest.raises(PermissionDenied, match="laptop"):
+        an_agent(files, FakeEngine(TINY))
+
+
+async def test_a_certificate_that_has_ended_is_told_before_anything_is_dialled(tmp_path):
+    mesh, files = Mesh(spoke_issued_ago=timedelta(hours=25)), NodeFiles(tmp_path)
+    files.save(mesh.spoke, mesh.anchors)
+    with pytest.raises(Unauthenticated, match="join again"):
+        an_agent(files, FakeEngine(TINY))

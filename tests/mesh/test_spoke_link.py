@@ -1,0 +1,200 @@
+"""Sessions, heartbeats and farewells of a spoke, with a hub that says what the test tells it to, over mutual TLS."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from hubspoke.api.mesh.v1 import mesh_pb2 as pb
+from hubspoke.errors import Unauthenticated
+from spoke.core.lifecycle import Phase
+from tests.fakes.engine import FakeEngine, Gate
+from tests.fakes.linked_spoke import ASK, COLD, TINY, a_spoke, text_of
+from tests.fakes.mesh_hub import Mesh, MeshHub, soon
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return Mesh()
+
+
+async def test_a_spoke_registers_what_it_has_and_offers_its_slots(mesh):
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY, COLD), slots=3):
+        request = await soon(hub.registered.get())
+        slots = [await hub.slot() for _ in range(3)]
+        assert [model.name for model in request.inventory.models] == ["cold", "tiny"]
+        assert request.slots == 3
+        assert sorted(slot.opened.slot for slot in slots) == [0, 1, 2]
+        assert {slot.opened.session for slot in slots} == {1}
+
+
+async def test_beats_come_by_themselves_and_carry_only_news(mesh):
+    async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, FakeEngine(TINY)):
+        beats = [await soon(hub.beats.get()) for _ in range(4)]
+        assert [beat.sequence for beat in beats] == [1, 2, 3, 4]
+        assert beats[0].session == 1
+        assert not any(beat.HasField("inventory") or beat.draining for beat in beats)
+
+
+async def test_a_load_is_told_at_once_with_the_model_in_memory(mesh):
+    async with mesh.serving(MeshHub(heartbeat_s=5.0)) as hub, a_spoke(mesh, FakeEngine(COLD)):
+        hub.direct(pb.Directive(id=9, load=pb.LoadModel(engine="fake", model="cold", context_tokens=4096)))
+        beat = await hub.beat_with(lambda beat: len(beat.results) == 1)
+        assert beat.results[0].id == 9
+        assert not beat.results[0].HasField("failure")
+        assert hub.registered.qsize() == 1
+        slot = await hub.slot()
+        await slot.assign(1, COLD, ASK, pb.Assignment(options=pb.ModelOptions(context_tokens=4096)))
+        chunks, _ = await slot.hear_answer()
+        assert text_of(chunks) == "Hello world"
+
+
+async def test_beats_go_on_while_a_model_loads(mesh):
+    engine = FakeEngine(COLD)
+    engine.load_step = gate = Gate()
+    async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, engine):
+        hub.direct(pb.Directive(id=1, load=pb.LoadModel(engine="fake", model="cold", context_tokens=1)))
+        await soon(gate.reached.wait())
+        for _ in range(3):
+            assert not (await soon(hub.beats.get())).results
+        gate.open()
+        await hub.beat_with(lambda beat: len(beat.results) == 1)
+
+
+async def test_directives_that_cannot_be_done_say_why(mesh):
+    gate = Gate()
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY, script=[gate])):
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        hub.direct(
+            pb.Directive(id=1, unload=pb.UnloadModel(engine="fake", model="tiny")),
+            pb.Directive(id=2, load=pb.LoadModel(engine="other", model="x", context_tokens=1)),
+            pb.Directive(id=3, load=pb.LoadModel(engine="fake", model="x", context_tokens=1)),
+            pb.Directive(id=4),
+        )
+        results: list[pb.DirectiveResult] = []
+        while len(results) < 4:
+            results += (await hub.beat_with(lambda beat: bool(beat.results))).results
+        assert [(result.id, result.failure.reason) for result in results] == [
+            (1, "busy"),
+            (2, "unknown_model"),
+            (3, "unknown_model"),
+            (4, "unsupported"),
+        ]
+
+
+async def test_an_engine_that_hangs_stops_no_heartbeat(mesh, monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.PROBE_TIMEOUT_S", 0.05)
+    engine = FakeEngine(TINY)
+    monkeypatch.setattr("spoke.link.machine.LOOK_EVERY_S", 0.01)
+    async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, engine):
+        await hub.slot()
+        engine.probe_step = gate = Gate()
+        beat = await hub.beat_with(lambda beat: beat.HasField("inventory"))
+        assert "not answered" in beat.inventory.engines[0].fault
+        assert not beat.inventory.models
+        gate.open()
+        beat = await hub.beat_with(lambda beat: beat.HasField("inventory"))
+        assert not beat.inventory.engines[0].fault
+        assert beat.inventory.models
+
+
+async def test_a_spoke_finds_back_to_a_hub_that_went_away_in_the_middle_of_an_answer(mesh):
+    engine = FakeEngine(TINY, script=["A", Gate()])
+    async with AsyncExitStack() as lives:
+        async with mesh.serving(MeshHub()) as hub:
+            await lives.enter_async_context(a_spoke(mesh, engine))
+            slot = await hub.slot()
+            await slot.assign(1, TINY, ASK)
+            await slot.hear()
+        await soon(engine.closed.acquire())
+        engine.script = ("again",)
+        async with mesh.serving(MeshHub()) as hub:
+            slot = await hub.slot()
+            await slot.assign(1, TINY, ASK)
+            chunks, _ = await slot.hear_answer()
+            assert text_of(chunks) == "again"
+
+
+async def test_a_spoke_that_is_refused_tries_again(mesh):
+    hub = MeshHub()
+    hub.refusal = Unauthenticated("who are you?")
+    async with mesh.serving(hub), a_spoke(mesh, FakeEngine(TINY)) as spoke:
+        await soon(hub.refused.wait())
+        assert spoke.link.phase is Phase.CONNECTING
+        hub.refusal = None
+        await hub.slot()
+
+
+async def test_a_hub_that_falls_silent_is_given_up(mesh):
+    hub = MeshHub(heartbeat_s=0.05, lease_s=0.3)
+    hub.answers_beats = False
+    async with mesh.serving(hub), a_spoke(mesh, FakeEngine(TINY)):
+        first = await hub.slot()
+        await soon(first.ended.wait())
+        hub.answers_beats = True
+        assert (await hub.slot()).opened.session == 2
+
+
+async def test_leaving_finishes_what_runs_and_says_goodbye(mesh):
+    engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine, slots=2) as spoke:
+        busy, idle = await hub.slot(), await hub.slot()
+        await busy.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.leave("the machine goes to sleep")
+        assert (await idle.hear()).HasField("withdraw")
+        beat = await hub.beat_with(lambda beat: beat.draining)
+        assert not beat.HasField("goodbye")
+        await idle.assign(2, TINY, ASK)
+        assert (await idle.hear()).declined.failure.reason == "draining"
+        gate.open()
+        chunks, last = await busy.hear_answer()
+        assert text_of(chunks) == "AB"
+        assert not last.HasField("failure")
+        assert (await busy.hear()).HasField("withdraw")
+        beat = await hub.beat_with(lambda beat: beat.HasField("goodbye"))
+        assert beat.goodbye.why == "the machine goes to sleep"
+        await soon(spoke.running)
+        assert spoke.link.phase is Phase.GONE
+
+
+async def test_a_hurry_breaks_off_what_runs_and_still_says_goodbye(mesh):
+    engine = FakeEngine(TINY, script=["A", gate := Gate()])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.leave("stop")
+        await hub.beat_with(lambda beat: beat.draining)
+        spoke.link.hurry()
+        _, last = await slot.hear_answer()
+        assert last.failure.reason == "draining"
+        await hub.beat_with(lambda beat: beat.HasField("goodbye"))
+        await soon(spoke.running)
+
+
+async def test_leaving_does_not_wait_for_a_hub_that_is_away(mesh):
+    async with mesh.serving(MeshHub()):
+        pass
+    async with a_spoke(mesh, FakeEngine(TINY)) as spoke:
+        spoke.link.leave("stop")
+        await soon(spoke.running)
+
+
+async def test_a_new_certificate_waits_for_an_idle_moment_and_loses_no_work(mesh):
+    engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.move()
+        assert spoke.link.phase is Phase.MOVING
+        gate.open()
+        chunks, _ = await slot.hear_answer()
+        assert text_of(chunks) == "AB"
+        await hub.beat_with(lambda beat: beat.HasField("goodbye"))
+        assert (await hub.slot()).opened.session == 2
+        assert spoke.link.phase is Phase.READY

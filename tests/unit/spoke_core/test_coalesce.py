@@ -1,0 +1,36 @@
+from spoke.core.coalesce import BATCH_CHARS_MAX, FLUSH_S_MAX, FLUSH_S_MIN, Batch, Coalescer, flush_interval_s
+
+
+def test_the_first_token_is_due_at_once():
+    assert Coalescer(0.015).add("a", 1) < 0
+
+
+def test_the_next_tokens_are_due_one_interval_after_the_last_message():
+    gathered = Coalescer(0.015)
+    gathered.add("a", 1)
+    gathered.take(100.0)
+    assert gathered.add("b", 1) == gathered.add("c", 1) == 100.015
+
+
+def test_what_has_gathered_goes_together():
+    gathered = Coalescer(0.015)
+    gathered.add("a", 1)
+    gathered.add("bc", 2)
+    assert gathered.take(0.0) == Batch("abc", 3)
+    assert gathered.take(0.0) is None
+
+
+def test_a_full_batch_does_not_wait():
+    gathered = Coalescer(0.015)
+    gathered.add("a", 1)
+    gathered.take(100.0)
+    assert gathered.add("x" * BATCH_CHARS_MAX, 1) < 100.0
+    assert gathered.is_full
+    gathered.take(100.0)
+    assert not gathered.is_full
+
+
+def test_the_hub_gets_the_interval_that_it_asks_for_within_limits():
+    assert flush_interval_s(0.030) == 0.030
+    assert flush_interval_s(0.0) == FLUSH_S_MIN
+    assert flush_interval_s(3600.0) == FLUSH_S_MAX

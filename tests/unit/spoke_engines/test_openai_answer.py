@@ -1,0 +1,128 @@
+import json
+
+import pytest
+
+from hubspoke.errors import ContextTooLong, EngineProtocol, EngineTruncated
+from hubspoke.types import Delta, FinishReason, Usage
+from spoke.engines.openai_answer import Answer
+
+USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
+
+
+def chat(content: object = None, finish: object = None) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish}]}
+
+
+def read(*chunks: object) -> tuple[list[Delta], Answer]:
+    answer = Answer()
+    return [delta for chunk in chunks if (delta := answer.read(json.dumps(chunk)))], answer
+
+
+def test_the_text_of_a_conversation_comes_in_deltas():
+    deltas, answer = read(chat(), chat("Hel"), chat("lo"), chat("", finish="stop"))
+
+    assert deltas == [Delta("Hel"), Delta("lo")]
+    assert answer.finished().reason is FinishReason.STOP
+
+
+def test_the_text_after_a_raw_prompt_comes_in_deltas():
+    deltas, _ = read({"choices": [{"text": "Hel"}]}, {"choices": [{"text": "lo", "finish_reason": "length"}]})
+
+    assert deltas == [Delta("Hel"), Delta("lo")]
+
+
+def test_chunks_without_text_are_signs_of_life():
+    odd = [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": {}}]}]
+    progress = {**chat(), "prompt_progress": {"total": 9, "processed": 4}}
+
+    assert read(*odd, progress, chat(None))[0] == []
+
+
+def test_the_engines_own_figures_are_the_cost():
+    _, answer = read(
+        chat("x"),
+        chat(finish="stop"),
+        {
+            "choices": [],
+            "usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 10}},
+            "timings": {
+                "cache_n": 10,
+                "prompt_n": 1,
+                "prompt_ms": 250,
+                "predicted_n": 4,
+                "predicted_ms": 500.5,
+            },
+        },
+    )
+
+    assert answer.finished().usage == Usage(11, 4, cached_tokens=10, prompt_s=0.25, decode_s=0.5005)
+
+
+def test_usage_may_come_with_the_last_chunk():
+    _, answer = read({**chat("x", finish="length"), "usage": USAGE})
+
+    assert answer.finished().usage == Usage(11, 4)
+
+
+def test_without_usage_chunks_are_counted():
+    _, answer = read(chat("a"), chat("b"), chat("c", finish="stop"))
+
+    assert answer.finished().usage == Usage(prompt_tokens=0, output_tokens=3)
+
+
+def test_without_usage_the_timings_tell_how_long_the_prompt_was():
+    _, answer = read(chat("a"), {**chat(finish="stop"), "timings": {"cache_n": 6, "prompt_n": 3}})
+
+    assert answer.finished().usage == Usage(prompt_tokens=9, output_tokens=1, cached_tokens=6)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("stop", FinishReason.STOP),
+        ("length", FinishReason.LENGTH),
+        ("tool_calls", FinishReason.TOOL_CALLS),
+        ("content_filter", FinishReason.STOP),
+    ],
+)
+def test_ends_have_names(named: str, reason: FinishReason):
+    assert read(chat("x", finish=named))[1].finished().reason is reason
+
+
+def test_an_answer_without_an_end_is_truncated():
+    with pytest.raises(EngineTruncated):
+        read(chat("half an ans"))[1].finished()
+
+
+def test_an_end_that_nobody_knows_is_no_whole_answer():
+    with pytest.raises(EngineTruncated):
+        read(chat("x", finish="abort"))
+
+
+def test_an_error_in_the_middle_ends_the_answer():
+    with pytest.raises(EngineTruncated) as broken:
+        read(chat("x"), {"error": {"code": 500, "message": "bad /home/x", "type": "server_error"}})
+    assert "/home" not in broken.value.message
+
+
+def test_a_context_that_overflows_in_the_middle_says_so():
+    error = {"type": "exceed_context_size_error", "code": 400, "n_prompt_tokens": 9, "n_ctx": 8}
+    with pytest.raises(ContextTooLong):
+        read({"error": error})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "{",
+        "[]",
+        '"x"',
+        '{"choices": 5}',
+        '{"choices": [{"delta": {"content": 5}}]}',
+        '{"usage": {"prompt_tokens": -1}}',
+    ],
+)
+def test_a_chunk_that_makes_no_sense_is_refused(payload: str):
+    with pytest.raises(EngineProtocol):
+        Answer().read(payload)

@@ -1,0 +1,146 @@
+"""What the spoke knows of its engines and cards, and what it does with loads."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hubspoke.errors import Busy, EngineCrashed, InternalError, UnknownModel
+from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState
+from spoke.core.slots import Place
+from spoke.link.machine import Machine
+from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.mesh_hub import soon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TINY = Place("fake", "tiny")
+
+
+class Cards:
+    """A GPU probe that finds one card, or what else the test wants."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Gpu, ...] | Exception = (
+            Gpu(index=0, kind=GpuKind.CUDA, name="RTX 3060", memory_free_bytes=8 << 30),
+        )
+
+    async def probe(self) -> tuple[Gpu, ...]:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    async def aclose(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def watched(
+    *engines: FakeEngine, cards: Cards | None = None, only=frozenset()
+) -> AsyncIterator[Machine]:
+    machine = Machine(engines, cards or Cards(), lambda: HostMemory(32 << 30, 16 << 30), only=only)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(machine.watch())
+        await soon(machine.looked.wait())
+        yield machine
+        watching.cancel()
+
+
+async def changed(machine: Machine) -> None:
+    """Wait for the next urgent change."""
+    news = asyncio.Event()
+    with machine.on_change(news.set):
+        await soon(news.wait())
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.LOOK_EVERY_S", 0.01)
+
+
+async def test_everything_is_known_once_it_was_looked_at():
+    async with watched(FakeEngine(a_model())) as machine:
+        assert machine.model(TINY) == a_model()
+        assert [gpu.name for gpu in machine.inventory.gpus] == ["RTX 3060"]
+
+
+async def test_only_the_models_that_were_chosen_are_offered():
+    async with watched(
+        FakeEngine(a_model(), a_model("other")), only=frozenset({"tiny", "nowhere"})
+    ) as machine:
+        assert [model.name for model in machine.inventory.models] == ["tiny"]
+        assert machine.missing == {"nowhere"}
+
+
+async def test_an_engine_that_fails_its_probe_costs_only_its_own_models():
+    broken = FakeEngine(a_model(), name="broken")
+    broken.probe_step = EngineCrashed("it died")
+    async with watched(broken, FakeEngine(a_model())) as machine:
+        faults = {engine.name: engine.fault for engine in machine.inventory.engines}
+        assert faults == {"broken": "it died", "fake": ""}
+        assert len(machine.inventory.models) == 1
+
+
+async def test_a_card_whose_driver_fails_stays_listed_with_a_fault():
+    cards = Cards()
+    async with watched(cards=cards) as machine:
+        cards.found = OSError("driver gone")
+        await changed(machine)
+        (card,) = machine.inventory.gpus
+        assert card.fault
+        assert card.memory_free_bytes is None
+
+
+async def test_a_loaded_model_is_known_as_soon_as_the_load_is_done():
+    async with watched(FakeEngine(a_model(loaded=False))) as machine:
+        assert await machine.load(TINY, 4096) is None
+        model = machine.model(TINY)
+        assert model is not None
+        assert model.state is ModelState.LOADED
+
+
+async def test_a_look_that_began_before_a_load_does_not_hide_it():
+    engine = FakeEngine(a_model(loaded=False))
+    async with watched(engine) as machine:
+        engine.probe_step = gate = Gate()
+        await soon(gate.reached.wait())
+        loading = asyncio.create_task(machine.load(TINY, 4096))
+        engine.probe_step = None
+        gate.open()
+        assert await soon(loading) is None
+        model = machine.model(TINY)
+        assert model is not None
+        assert model.loaded is not None
+
+
+async def test_a_model_that_runs_is_not_unloaded():
+    async with watched(FakeEngine(a_model())) as machine:
+        machine.begin(TINY)
+        assert isinstance(await machine.unload(TINY), Busy)
+        machine.end(TINY)
+        assert await machine.unload(TINY) is None
+
+
+async def test_an_engine_that_is_not_there_is_told():
+    async with watched(FakeEngine(a_model())) as machine:
+        assert isinstance(await machine.load(Place("none", "tiny"), 1), UnknownModel)
+
+
+async def test_a_defect_in_a_load_is_told_and_survived():
+    engine = FakeEngine(a_model())
+    engine.load_step = ValueError("secret path")
+    async with watched(engine) as machine:
+        assert isinstance(await machine.load(TINY, 1), InternalError)
+
+
+async def test_the_spoke_is_idle_while_nothing_runs():
+    async with watched(FakeEngine(a_model())) as machine:
+        machine.begin(TINY)
+        assert not machine.idle.is_set()
+        assert machine.running(TINY) == 1
+        machine.end(TINY)
+        assert machine.idle.is_set()

@@ -1,0 +1,192 @@
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from spoke.models import catalogue, store
+from spoke.models.store import SHIPPED, ModelStore
+from tests.fakes.gguf import LLAMA, header, u32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "models"
+    path.mkdir()
+    return path
+
+
+@asynccontextmanager
+async def opened(*folders: Path) -> AsyncIterator[ModelStore]:
+    models = ModelStore(folders, folders[-1].parent / "state" / "catalogue.json")
+    try:
+        yield models
+    finally:
+        await models.aclose()
+
+
+async def names(*folders: Path) -> list[str]:
+    async with opened(*folders) as models:
+        return [model.name for model in await models.models()]
+
+
+def called(name: str) -> bytes:
+    return header({**LLAMA, "general.name": name})
+
+
+async def test_the_shipped_models_are_listed_with_the_digests_that_were_shipped():
+    shipped = dict(line.split()[::-1] for line in (SHIPPED / "SHA256SUMS").read_text().splitlines())
+
+    models = ModelStore([SHIPPED], Path(os.devnull) / "none")
+    found = await models.models()
+    await models.aclose()
+
+    assert {model.path.name: model.digest for model in found} == {
+        name: f"sha256:{digest}" for name, digest in shipped.items()
+    }
+    assert [model.name for model in found] == ["nano", "tiny"]
+
+
+async def test_a_model_goes_by_the_name_that_it_gives_itself(folder: Path):
+    (folder / "whatever.gguf").write_bytes(called("qwen2.5:7b"))
+
+    assert await names(folder) == ["qwen2.5:7b"]
+
+
+async def test_a_name_that_nobody_can_type_gives_way_to_the_files(folder: Path):
+    (folder / "Qwen2.5 7B_Instruct.Q4_K_M.gguf").write_bytes(called("Qwen2.5 7B Instruct"))
+
+    assert await names(folder) == ["qwen2.5-7b_instruct.q4_k_m"]
+
+
+async def test_models_that_give_themselves_the_same_name_go_by_their_files(folder: Path):
+    (folder / "a-q4.gguf").write_bytes(called("a"))
+    (folder / "a-q8.gguf").write_bytes(header({**LLAMA, "general.name": "a", "general.file_type": u32(7)}))
+
+    assert await names(folder) == ["a-q4", "a-q8"]
+
+
+async def test_of_files_with_the_same_name_the_first_folder_wins(folder: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (folder / "a.gguf").write_bytes(called("a"))
+    (other / "a.gguf").write_bytes(called("a") + b"other")
+
+    async with opened(folder, other) as models:
+        (found,) = await models.models()
+
+    assert found.path == folder / "a.gguf"
+
+
+async def test_what_cannot_be_run_by_itself_is_not_listed(folder: Path):
+    (folder / "garbage.gguf").write_bytes(b"garbage")
+    (folder / "part.gguf").write_bytes(header({**LLAMA, "split.count": u32(2)}))
+    (folder / "eyes.gguf").write_bytes(header({**LLAMA, "general.type": "mmproj"}))
+    (folder / "link.gguf").symlink_to(folder / "nowhere")
+    (folder / "notes.txt").write_text("not a model")
+
+    assert await names(folder) == []
+
+
+async def test_a_folder_that_is_not_there_has_no_models(tmp_path: Path):
+    assert await names(tmp_path / "never-made") == []
+
+
+async def test_files_that_come_and_go_are_noticed(folder: Path):
+    async with opened(folder) as models:
+        before = await models.models()
+        (folder / "a.gguf").write_bytes(called("a"))
+        (meanwhile,) = await models.models()
+        (folder / "a.gguf").unlink()
+        after = await models.models()
+
+    assert (before, meanwhile.name, after) == ((), "a", ())
+
+
+async def test_a_file_that_changes_gets_a_new_digest(folder: Path):
+    path = folder / "a.gguf"
+    async with opened(folder) as models:
+        path.write_bytes(called("a"))
+        (before,) = await models.models()
+        path.write_bytes(called("a") + b"more")
+        (after,) = await models.models()
+
+    assert before.digest != after.digest
+    assert after.digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+async def test_a_file_is_read_once_even_over_a_restart(folder: Path):
+    path = folder / "a.gguf"
+    path.write_bytes(called("a"))
+    before = await names(folder)
+    written = path.stat().st_mtime_ns
+    path.write_bytes(called("b"))
+    os.utime(
+        path, ns=(written, written)
+    )  # as long and as old as before: only who reads it sees the difference
+
+    assert await names(folder) == before == ["a"]
+
+
+async def test_first_looks_that_overlap_find_the_same(folder: Path):
+    (folder / "a.gguf").write_bytes(called("a"))
+    async with opened(folder) as models:
+        found = await asyncio.gather(*(models.models() for _ in range(20)))
+
+    assert {tuple(model.name for model in look) for look in found} == {("a",)}
+
+
+async def test_a_damaged_catalogue_is_made_anew(folder: Path):
+    (folder / "a.gguf").write_bytes(called("a"))
+    before = await names(folder)
+    (kept,) = (folder.parent / "state").iterdir()
+    kept.write_text("{")
+
+    assert await names(folder) == before
+    assert len(catalogue.load(kept)) == 1
+
+
+async def test_a_catalogue_of_another_version_is_not_believed(tmp_path: Path):
+    path = tmp_path / "catalogue.json"
+    path.write_text('{"version": 0, "files": []}')
+
+    assert catalogue.load(path) == {}
+
+
+async def test_a_large_file_is_listed_once_it_has_been_read(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "PATIENCE_S", 0.0)
+    (folder / "a.gguf").write_bytes(called("a"))
+    async with opened(folder) as models, asyncio.timeout(10):
+        first = await models.models()
+        while not (found := await models.models()):
+            pass
+
+    assert first == ()
+    assert found[0].name == "a"
+
+
+async def test_a_store_that_is_closed_stops_reading(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(catalogue, "CHUNK_BYTES", 1)
+    (folder / "a.gguf").write_bytes(called("a") + bytes(20_000_000))
+    models = ModelStore([folder], folder.parent / "catalogue.json")
+    await models.models()
+
+    async with asyncio.timeout(5):
+        await models.aclose()
+
+    assert not (folder.parent / "catalogue.json").exists()
+
+
+async def test_a_state_directory_that_cannot_be_written_costs_only_the_memory(folder: Path):
+    shutil.copy(SHIPPED / "nano-q8_0.gguf", folder)
+    models = ModelStore([folder], Path(os.devnull) / "catalogue.json")
+
+    (found,) = await models.models()
+    await models.aclose()
+
+    assert found.name == "nano"

@@ -1,0 +1,62 @@
+"""Our enums and the wire's are the same words: neither side may gain one alone."""
+
+import pytest
+
+from hubspoke.api.admin.v1 import admin_pb2 as admin
+from hubspoke.api.inference.v1 import inference_pb2 as inference
+from hubspoke.api.types.v1 import types_pb2 as pb
+from hubspoke.errors import InvalidRequest
+from hubspoke.types import Capability, FinishReason, GpuKind, ModelState, Priority, Speaker, SpokeState
+from hubspoke.wire import enums
+from pki.identity import Role
+
+MIRRORS = {
+    "CAPABILITY_": (enums.CAPABILITY, Capability, pb.Capability),
+    "GPU_KIND_": (enums.GPU_KIND, GpuKind, pb.GpuKind),
+    "MODEL_STATE_": (enums.MODEL_STATE, ModelState, pb.ModelState),
+    "FINISH_REASON_": (enums.FINISH_REASON, FinishReason, pb.FinishReason),
+    "ROLE_": (enums.ROLE, Role, pb.Role),
+    "PRIORITY_": (enums.PRIORITY, Priority, inference.Priority),
+    "SPEAKER_": (enums.SPEAKER, Speaker, inference.Speaker),
+    "SPOKE_STATE_": (enums.SPOKE_STATE, SpokeState, admin.SpokeState),
+}
+
+UNKNOWN = 1_000_000
+
+
+def test_every_pair_is_tested():
+    pairs = [value for value in vars(enums).values() if isinstance(value, enums.Pair)]
+    assert len(MIRRORS) == len(pairs)
+    assert all(pair in pairs for pair, _, _ in MIRRORS.values())
+
+
+@pytest.mark.parametrize("prefix", MIRRORS)
+def test_both_sides_have_the_same_names(prefix: str):
+    _, inside, wire = MIRRORS[prefix]
+    assert set(wire.keys()) == {f"{prefix}{member.name}" for member in inside} | {f"{prefix}UNSPECIFIED"}
+
+
+@pytest.mark.parametrize("prefix", MIRRORS)
+def test_a_member_survives_the_wire(prefix: str):
+    pair, inside, _ = MIRRORS[prefix]
+    assert [pair.from_wire(pair.to_wire(member)) for member in inside] == list(inside)
+
+
+@pytest.mark.parametrize("prefix", MIRRORS)
+def test_a_member_is_called_on_the_wire_what_it_is_called_here(prefix: str):
+    pair, inside, wire = MIRRORS[prefix]
+    assert {wire.Name(pair.to_wire(member)) for member in inside} == {f"{prefix}{m.name}" for m in inside}
+
+
+@pytest.mark.parametrize("value", [0, UNKNOWN, -1])
+@pytest.mark.parametrize("prefix", MIRRORS)
+def test_a_value_that_means_nothing_is_refused_by_name(prefix: str, value: int):
+    pair, _, _ = MIRRORS[prefix]
+    with pytest.raises(InvalidRequest, match=prefix.rstrip("_").lower().replace("_", " ")):
+        pair.from_wire(value)
+
+
+@pytest.mark.parametrize("prefix", MIRRORS)
+def test_a_list_leaves_out_the_values_of_a_newer_version(prefix: str):
+    pair, inside, wire = MIRRORS[prefix]
+    assert pair.known([*wire.values(), UNKNOWN]) == frozenset(inside)
