@@ -21,10 +21,6 @@ from hub.rpc.inference import InferenceService
 from hub.rpc.interceptors import enrol_gate, mesh_gate
 from hub.rpc.mesh import MeshService
 from hub.store import Store
-from hubspoke.api.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
-from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import add_EnrolmentServiceServicer_to_server
-from hubspoke.api.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
-from hubspoke.api.mesh.v1.mesh_pb2_grpc import add_MeshServiceServicer_to_server
 from hubspoke.channel import COMMON_OPTIONS
 from hubspoke.errors import InvalidRequest
 from pki.address import address, parse_host
@@ -129,15 +125,11 @@ class Servers:
         self, sessions: Sessions, dispatch: Dispatch, identities: Identities, store: Store, clock: Clock
     ) -> None:
         """Put every service on its port."""
-        add_EnrolmentServiceServicer_to_server(
-            EnrolmentService(identities, self._mesh_addresses), self._enrol
-        )
-        add_IdentityServiceServicer_to_server(IdentityService(identities), self._mesh)
-        mesh = MeshService(sessions, dispatch, store, clock, self._hub_name)
-        add_MeshServiceServicer_to_server(mesh, self._mesh)
+        EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
+        IdentityService(identities).add_to(self._mesh)
+        MeshService(sessions, dispatch, store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
-        admin = AdminService(sessions, identities, clock, self._enrol_addresses)
-        add_AdminServiceServicer_to_server(admin, self._mesh)
+        AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
 
     async def start(self) -> None:
         """Let callers in."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hub.core.types import IN_SESSION, Catalogue, Place, Speed
+from hub.core.types import IN_SESSION, Catalogue, Place, Speed, Target
 from hubspoke.errors import UnknownModel
 from hubspoke.types import ModelKey, ModelState, ModelSummary, Replica
 
@@ -46,6 +46,16 @@ class Holding(NamedTuple):
     def place(self) -> Place:
         """Where it is on the spoke."""
         return Place(self.model.engine, self.model.name)
+
+    @property
+    def where(self) -> tuple[SpokeId, Place]:
+        """Tell it from every other: what decides between those that are equal in all else."""
+        return self.spoke.id, self.place
+
+    @property
+    def target(self) -> Target:
+        """Say what is to be assigned to, or loaded."""
+        return Target(self.spoke.id, self.place, self.key, self.model.digest, self.context_tokens)
 
     @property
     def speed(self) -> Speed:

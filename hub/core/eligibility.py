@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from hub.core.types import Ask, Spoke
 
 PROMPT_BYTES_PER_TOKEN_MAX: Final = 32
-"""No prompt has fewer tokens than a 32nd of its bytes.
+"""A prompt is taken to have a token for every 32 bytes at least.
 
-Text comes to 2 to 6 bytes a token in any language, code with its indents to 8; only a prompt that is mostly blanks or
-one repeated sign comes near 32. What might fit goes to the engine, which counts.
+Text comes to 2 to 6 bytes a token in any language, code with its indents to 8; only one that is mostly blanks or a
+repeated sign comes near 32. What might fit goes to the engine, which counts.
 """
 
 SPOKES_TOLD_MAX: Final = 3
@@ -55,7 +55,7 @@ def _roomy(ask: Ask, able: tuple[Holding, ...]) -> tuple[Holding, ...]:
     if not roomy:
         longest = max(holding.context_tokens for holding in able)
         raise ContextTooLong(
-            f"the prompt of {ask.prompt_bytes} bytes has more than {tokens_min} tokens, and the longest context of "
+            f"the prompt of {ask.prompt_bytes} bytes has at least {tokens_min} tokens, and the longest context of "
             f"{ask.model!r} is {longest}: shorten it",
             prompt_tokens_min=tokens_min,
             context_tokens=longest,
@@ -81,7 +81,7 @@ def _ready(ask: Ask, roomy: tuple[Holding, ...], now: float) -> tuple[Holding, .
 def _healthy(ask: Ask, ready: tuple[Holding, ...]) -> tuple[Holding, ...]:
     healthy = tuple(holding for holding in ready if not holding.engine.fault)
     if not healthy:
-        ill = min(ready, key=lambda holding: (holding.spoke.id, holding.place))
+        ill = min(ready, key=lambda holding: holding.where)
         raise EngineUnavailable(
             f"{ask.model!r} cannot run: engine {ill.engine.name!r} of {ill.spoke.id} says: {ill.engine.fault}"
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hub.core import estimator, vram
 from hub.core.catalogue import holding_of
-from hub.core.types import Load, Target
+from hub.core.types import Load
 from hubspoke.errors import DoesNotFit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plan(holding: Holding, traffic: Traffic, now: float) -> Plan | None:
     victims = _victims(holding, missing, traffic, now)
     if victims is None:
         return None
-    load = Load(_target(holding), needed or 0, tuple(victim.place for victim in victims))
+    load = Load(holding.target, needed or 0, tuple(victim.place for victim in victims))
     return Plan(load, sum(_reload_s(victim) for victim in victims))
 
 
@@ -46,7 +46,7 @@ def does_not_fit(name: str, hopeless: Sequence[Holding]) -> DoesNotFit:
     """Give the error for a model that fits on none of the spokes that have it, at least one."""
     attainable, holding = max(
         ((vram.attainable_bytes(holding.spoke, holding.engine) or 0, holding) for holding in hopeless),
-        key=lambda pair: (pair[0], pair[1].spoke.id, pair[1].place),
+        key=lambda pair: (pair[0], pair[1].where),
     )
     needed = vram.needed_bytes(holding.model) or 0
     return DoesNotFit(
@@ -58,20 +58,13 @@ def does_not_fit(name: str, hopeless: Sequence[Holding]) -> DoesNotFit:
     )
 
 
-def _target(holding: Holding) -> Target:
-    return Target(
-        holding.spoke.id, holding.place, holding.key, holding.model.digest, holding.model.plan.context_tokens
-    )
-
-
 def _victims(holding: Holding, missing: int, traffic: Traffic, now: float) -> list[Holding] | None:
     """Choose what to unload so that *missing* bytes come free: the least valuable, and no more than it takes."""
     if missing <= 0:
         return []
+    idle = _idle_beside(holding, traffic)
     taken: list[tuple[Holding, int]] = []
-    for victim in sorted(
-        _idle_beside(holding, traffic), key=lambda victim: (_value(victim, now), victim.place)
-    ):
+    for victim in sorted(idle, key=lambda victim: (_value(victim, now), victim.place)):
         taken.append((victim, vram.occupied_bytes(victim.spoke.inventory, victim.model)))
         if sum(n_bytes for _, n_bytes in taken) >= missing:
             return [victim for victim, _ in _spared(taken, missing)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hub.core import estimator, room
 from hub.core.catalogue import holding_of, holdings, resolve
 from hub.core.eligibility import eligible
-from hub.core.types import Assign, Load, Place, Refuse, Target, Wait
+from hub.core.types import Assign, Load, Place, Refuse, Wait
 from hub.core.vram import unloading
 from hubspoke.errors import MeshError
 from hubspoke.types import ModelState
@@ -49,7 +49,7 @@ def choose(ask: Ask, registry: Registry, traffic: Traffic, now: float) -> Decisi
     free = [holding for holding in standing.warm if _has_free_slot(holding, traffic)]
     if free:
         best = min(free, key=lambda holding: _run_rank(ask, holding, traffic))
-        return Assign(_target(best), name.also_named)
+        return Assign(best.target, name.also_named)
     wait, expected_s = _shortest_wait(ask, standing, traffic, now)
     load, serves_in_s = _quickest_load(ask, standing.cold, traffic, now)
     if load is not None and (wait is None or serves_in_s * LOAD_GAIN < expected_s):
@@ -116,10 +116,6 @@ def _busy_share(spoke: Spoke, traffic: Traffic) -> float:
     return 1 - min(traffic.idle.get(spoke.id, 0) / spoke.slots, 1.0)
 
 
-def _target(holding: Holding) -> Target:
-    return Target(holding.spoke.id, holding.place, holding.key, holding.model.digest, holding.context_tokens)
-
-
 def _shortest_wait(ask: Ask, standing: Standing, traffic: Traffic, now: float) -> tuple[Wait | None, float]:
     """Say what is best waited for of what is busy or under way, and for how many seconds."""
     ahead = traffic.waiting.get(ask.model, 0)
@@ -147,11 +143,9 @@ def _loading_s(holding: Holding, now: float) -> float:
 def _behind_s(ask: Ask, holding: Holding, ahead: int) -> float:
     """Give the wait after a load, for those who do not get one of its slots at once."""
     excess = ahead - _slots(holding)
-    return (
-        0.0
-        if excess < 0
-        else estimator.wait_s([(_slots(holding), estimator.run_s(ask, holding.speed))], excess)
-    )
+    if excess < 0:
+        return 0.0
+    return estimator.wait_s([(_slots(holding), estimator.run_s(ask, holding.speed))], excess)
 
 
 def _quickest_load(ask: Ask, cold: list[Holding], traffic: Traffic, now: float) -> tuple[Load | None, float]:
@@ -160,16 +154,16 @@ def _quickest_load(ask: Ask, cold: list[Holding], traffic: Traffic, now: float) 
         (
             _serves_in_s(ask, holding, plan, traffic, now),
             _busy_share(holding.spoke, traffic),
-            holding,
-            plan.load,
+            holding.where,
+            plan,
         )
         for holding in cold
         if (plan := room.plan(holding, traffic, now)) is not None
     ]
     if not chances:
         return None, 0.0
-    seconds, _, _, load = min(chances, key=lambda chance: (*chance[:2], chance[2].spoke.id, chance[2].place))
-    return load, seconds
+    seconds, _, _, plan = min(chances, key=lambda chance: chance[:3])
+    return plan.load, seconds
 
 
 def _serves_in_s(ask: Ask, holding: Holding, plan: room.Plan, traffic: Traffic, now: float) -> float:
@@ -200,7 +194,7 @@ def _prospect(ask: Ask, standing: Standing, now: float) -> Wait | Refuse:
 def _failure(ask: Ask, failed: list[Holding], now: float) -> MeshError:
     """Give the reason of the load that is tried again soonest."""
     failures = ((holding.spoke.failed_loads[holding.place], holding) for holding in failed)
-    failure, holding = min(failures, key=lambda pair: (pair[0].retry_at, pair[1].spoke.id, pair[1].place))
+    failure, holding = min(failures, key=lambda pair: (pair[0].retry_at, pair[1].where))
     retry_s = failure.retry_at - now
     return type(failure.error)(
         f"{ask.model!r} could not be loaded on {holding.spoke.id}: {failure.error.message}. "

@@ -34,6 +34,10 @@ class AdminService(rpc.AdminServiceServicer):
         self._clock = clock
         self._enrol_addresses = tuple(enrol_addresses)
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have *server* serve this."""
+        rpc.add_AdminServiceServicer_to_server(self, server)
+
     async def ListSpokes(  # noqa: N802  # the proto names it
         self,
         _request: pb.ListSpokesRequest,

@@ -23,6 +23,10 @@ class EnrolmentService(rpc.EnrolmentServiceServicer):
         self._identities = identities
         self._mesh_addresses = tuple(mesh_addresses)
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have *server* serve this."""
+        rpc.add_EnrolmentServiceServicer_to_server(self, server)
+
     async def Join(  # noqa: N802  # the proto names it
         self, request: pb.JoinRequest, _context: grpc.aio.ServicerContext[pb.JoinRequest, pb.JoinResponse]
     ) -> pb.JoinResponse:

@@ -24,6 +24,10 @@ class IdentityService(rpc.IdentityServiceServicer):
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have *server* serve this."""
+        rpc.add_IdentityServiceServicer_to_server(self, server)
+
     async def WhoAmI(  # noqa: N802  # the proto names it
         self,
         _request: pb.WhoAmIRequest,

@@ -49,6 +49,10 @@ class MeshService(rpc.MeshServiceServicer):
         self._clock = clock
         self._hub_name = hub_name
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have *server* serve this."""
+        rpc.add_MeshServiceServicer_to_server(self, server)
+
     async def Register(  # noqa: N802  # the proto names it
         self,
         request: pb.RegisterRequest,

@@ -19,7 +19,8 @@ SURVEY_TIMEOUT_S: Final = 60.0
 FAULT_KEPT_S: Final = 60.0
 """How long a fault is believed before llama.cpp is tried again, which costs a process each time."""
 CUDA_DEVICE: Final = "CUDA"
-ILLEGAL_INSTRUCTION: Final = -signal.SIGILL
+ILLEGAL_INSTRUCTION: Final = frozenset({-signal.SIGILL, 0xC000001D})
+"""The exit status of a process that used an instruction that the processor lacks, on POSIX and on Windows."""
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,6 @@ def _describe(name: str, reply: object) -> EngineInfo:
 
 
 def _fault(error: MeshError) -> str:
-    if error.figures.get("status") == ILLEGAL_INSTRUCTION:
+    if error.figures.get("status") in ILLEGAL_INSTRUCTION:
         return "this processor lacks instructions that the llama.cpp build needs; use another engine"
     return f"{error.message}; is xllamacpp installed, and made for this machine?"

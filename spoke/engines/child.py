@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 if sys.platform == "linux":
     import fcntl
 
-BATCH_TOKENS: Final = 256
+BATCH_TOKENS_ON_CPU: Final = 128
 """A cancelled request frees its slot when the batch under way is done; larger ones are hardly faster."""
+BATCH_TOKENS_ON_GPU: Final = 512
 ERRORS_ONLY: Final = 1
 REFUSED_EXIT: Final = 3
 
@@ -80,7 +81,7 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.model_alias = {order.model}  # or else every chunk would repeat the path
     parameters.n_parallel = order.slots
     parameters.n_ctx = order.context_tokens
-    parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
+    parameters.n_batch = parameters.n_ubatch = _batch_tokens()
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = order.threads
     parameters.hostnames = [order.socket or "127.0.0.1"]
     parameters.port = 0
@@ -92,6 +93,11 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.cache_ram_mib = 0  # would hold up to 8 GiB of old prompts that no ledger knows of
     parameters.verbosity = ERRORS_ONLY
     return parameters
+
+
+def _batch_tokens() -> int:
+    on_gpu = any(device["type"].name.endswith("GPU") for device in xllamacpp.get_device_info())
+    return BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
 
 
 def _reply(replies: int, reply: Reply) -> None:

@@ -25,7 +25,7 @@ from spoke.engines.resident import bring
 from spoke.engines.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from hubspoke.clock import Clock
     from hubspoke.types import Delta, Finished, Loaded, Request
@@ -73,7 +73,9 @@ class EmbeddedEngine:
 
     async def models(self) -> tuple[Model, ...]:
         """List the models of the store, each with its state."""
-        return tuple(self._describe(stored) for stored in await self._store.models())
+        stored = await self._store.models()
+        await self._dismiss_outdated(stored)
+        return tuple(self._describe(model) for model in stored)
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
         """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`.
@@ -85,7 +87,7 @@ class EmbeddedEngine:
         plan = LoadPlan(self._plan.slots, _context_tokens(stored, context_tokens))
         while True:
             resident = self._residents.get(model)
-            if resident is not None and resident.loaded.context_tokens == plan.context_tokens:
+            if resident is not None and _is_as_wanted(resident, stored, plan):
                 return resident.loaded
             under_way = self._loads.get(model)
             if under_way is None:
@@ -128,7 +130,7 @@ class EmbeddedEngine:
             await self._dismiss(stored.name)
             await self._rest(stored.name)
             try:
-                resident = await bring(stored.name, stored.path, plan, self._platform)
+                resident = await bring(stored, plan, self._platform)
             except (EngineCrashed, EngineOutOfMemory):
                 self._count_crash(stored.name)
                 raise
@@ -158,6 +160,17 @@ class EmbeddedEngine:
         await resident.aclose()
         log.info("model unloaded", extra={"model": model})
 
+    async def _dismiss_outdated(self, listed: Iterable[StoredModel]) -> None:
+        """End idle processes whose file has gone or changed: nobody can ask for what they hold."""
+        digests = {stored.name: stored.digest for stored in listed}
+        for name, resident in tuple(self._residents.items()):
+            if (
+                digests.get(name) != resident.stored.digest
+                and not resident.running
+                and name not in self._loads
+            ):
+                await self.unload(name)
+
     def _fell(self, model: str, resident: Resident, status: int) -> None:
         """Note that a process ended, which is a crash unless it was dismissed before."""
         if self._residents.get(model) is not resident:
@@ -179,7 +192,6 @@ class EmbeddedEngine:
         raise UnknownModel(f"the embedded engine has no model {model!r}")
 
     def _describe(self, stored: StoredModel) -> Model:
-        resident = self._residents.get(stored.name)
         described = Model(
             engine=NAME,
             name=stored.name,
@@ -193,10 +205,16 @@ class EmbeddedEngine:
             capabilities=_capabilities(stored),
             plan=LoadPlan(self._plan.slots, _planned_context_tokens(stored, self._plan)),
         )
-        if resident is not None:
+        resident = self._residents.get(stored.name)
+        if resident is not None and resident.stored.digest == stored.digest:
             return replace(described, state=ModelState.LOADED, loaded=resident.loaded)
         state = ModelState.LOADING if stored.name in self._loads else ModelState.COLD
         return replace(described, state=state)
+
+
+def _is_as_wanted(resident: Resident, stored: StoredModel, plan: LoadPlan) -> bool:
+    same_model = resident.stored.digest == stored.digest
+    return same_model and resident.loaded.context_tokens == plan.context_tokens
 
 
 def _capabilities(stored: StoredModel) -> frozenset[Capability]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hubspoke.types import Delta, Finished, LoadPlan, Request
     from spoke.engines.openai_body import Json
     from spoke.engines.supervisor import Child
+    from spoke.models.store import StoredModel
     from spoke.platform import Platform
 
 LOAD_TIMEOUT_S: Final = 600.0
@@ -47,10 +48,11 @@ log = logging.getLogger(__name__)
 class Resident:
     """A loaded model. It takes as many requests as it has slots, and not one more."""
 
-    def __init__(self, name: str, child: Child, client: OpenAiClient, plan: LoadPlan) -> None:
-        self._name = name
+    def __init__(self, stored: StoredModel, child: Child, client: OpenAiClient, plan: LoadPlan) -> None:
+        self._name = stored.name
         self._client = client
         self._is_leaving = False
+        self.stored = stored
         self.child = child
         self.running = 0
         self.loaded = Loaded(plan.slots, plan.context_tokens, memory_bytes=_memory_bytes(child))
@@ -86,8 +88,8 @@ class Resident:
         await self._client.aclose()
 
 
-async def bring(name: str, path: Path, plan: LoadPlan, platform: Platform) -> Resident:
-    """Start a process that has the model at *path* in memory; raise what `supervisor.start` raises."""
+async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform) -> Resident:
+    """Start a process that has *stored* in memory; raise what `supervisor.start` raises."""
     key = secrets.token_hex(KEY_BYTES)
     async with AsyncExitStack() as undo:
         socket = _socket() if platform.has_unix_sockets else None
@@ -95,8 +97,8 @@ async def bring(name: str, path: Path, plan: LoadPlan, platform: Platform) -> Re
             undo.callback(shutil.rmtree, socket.parent, ignore_errors=True)
         child = await start(
             Serve(
-                model=name,
-                path=str(path),
+                model=stored.name,
+                path=str(stored.path),
                 slots=plan.slots,
                 context_tokens=plan.slots * plan.context_tokens,
                 threads=_threads(),
@@ -113,8 +115,8 @@ async def bring(name: str, path: Path, plan: LoadPlan, platform: Platform) -> Re
         await (
             client.model_ids()
         )  # the server lets us in, and httpx has loaded what the first request would wait for
-        resident = Resident(name, child, client, plan)
-        log.info("model loaded", extra={"model": name, "memory_bytes": resident.loaded.memory_bytes})
+        resident = Resident(stored, child, client, plan)
+        log.info("model loaded", extra={"model": stored.name, "memory_bytes": resident.loaded.memory_bytes})
         undo.pop_all()
         return resident
 

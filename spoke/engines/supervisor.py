@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from hubspoke.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, LoadFailed
+from hubspoke.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, EngineUnavailable, LoadFailed
 from spoke.engines.launch import LINE_BYTES_MAX, Order, Refused, Reply
 from spoke.platform import detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ARGUMENTS: Final = ("-P", "-m", "spoke.engines.child")
+"""-P: nothing is imported from the directory that the agent happens to be in."""
 STOP_GRACE_S: Final = 2.0
+KILL_TIMEOUT_S: Final = 10.0
+"""A process that a driver holds in the kernel may never end; the agent goes on without it."""
 STDERR_BYTES_KEPT: Final = 16 * 1024
 PRIVATE_VARIABLES: Final = "HUBSPOKE_"
 SIGKILL_EXIT: Final = -9
@@ -61,20 +65,16 @@ class Child:
 async def start(order: Order, timeout_s: float) -> Child:
     """Start a child and wait for its reply to *order*.
 
-    Raise LoadFailed when it refuses, EngineCrashed or EngineOutOfMemory when it dies, EngineTimeout after *timeout_s*.
+    Raise LoadFailed when it refuses, EngineCrashed or EngineOutOfMemory when it dies, EngineTimeout after *timeout_s*,
+    EngineUnavailable when it cannot be started.
     """
     loop = asyncio.get_running_loop()
-    transport, pipes = await loop.subprocess_exec(
-        lambda: _Pipes(loop),
-        sys.executable,
-        *(
-            "-P",
-            "-m",
-            "spoke.engines.child",
-        ),  # -P: never import from the directory that the agent happens to be in
-        env=_environment(),
-        **detached(),
-    )
+    try:
+        transport, pipes = await loop.subprocess_exec(
+            lambda: _Pipes(loop), sys.executable, *ARGUMENTS, env=_environment(), **detached()
+        )
+    except OSError as error:
+        raise EngineUnavailable(f"this machine cannot start another process: {error.strerror}") from error
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_stop, transport, pipes, grace_s=0)
         _stdin(transport).write(msgspec.json.encode(order) + b"\n")
@@ -130,7 +130,8 @@ async def _reply(pipes: _Pipes, timeout_s: float) -> Reply:
         raise EngineTimeout(f"the engine did not get ready within {timeout_s:g} s")
     line = pipes.line.result()
     if not line:
-        raise _died(await pipes.exited, pipes)
+        await asyncio.wait({pipes.exited}, timeout=STOP_GRACE_S)
+        raise _died(pipes)
     reply: Reply = msgspec.json.decode(line, type=Reply)
     if isinstance(reply, Refused):
         log.warning("engine refused the model", extra={"why": reply.why, "stderr": pipes.last_words()})
@@ -138,7 +139,8 @@ async def _reply(pipes: _Pipes, timeout_s: float) -> Reply:
     return reply
 
 
-def _died(status: int, pipes: _Pipes) -> EngineCrashed | EngineOutOfMemory:
+def _died(pipes: _Pipes) -> EngineCrashed | EngineOutOfMemory:
+    status = pipes.exited.result() if pipes.exited.done() else 0
     log.warning("engine died at its start", extra={"status": status, "stderr": pipes.last_words()})
     if status == SIGKILL_EXIT:
         return EngineOutOfMemory("the system killed the engine at its start, most likely for want of memory")
@@ -154,7 +156,9 @@ async def _stop(transport: asyncio.SubprocessTransport, pipes: _Pipes, grace_s: 
     finally:
         # Kills what still runs, also when this wait is cancelled.
         transport.close()
-    await pipes.closed
+    await asyncio.wait({pipes.closed}, timeout=KILL_TIMEOUT_S)
+    if not pipes.closed.done():
+        log.error("engine does not end", extra={"pid": transport.get_pid(), "after_s": KILL_TIMEOUT_S})
 
 
 def _stdin(transport: asyncio.SubprocessTransport) -> asyncio.WriteTransport:

@@ -27,7 +27,7 @@ from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
 from tests.contract.bench import LONG, LOOPBACK, REVERSE, SOON_S, ask, begun, chat, collected, described
-from tests.fakes.gguf import LLAMA, header, u32
+from tests.fakes.gguf import LLAMA, header, string, u32
 
 CONTEXT_TOKENS = 2048
 CHILD = "spoke.engines.child"
@@ -65,6 +65,13 @@ def wait_until_gone(process: psutil.Process) -> None:
 
 def engine_of(store: ModelStore, platform: Platform, clock: Clock | SystemClock) -> EmbeddedEngine:
     return EmbeddedEngine(store, plan=LoadPlan(2, CONTEXT_TOKENS), platform=platform, clock=clock)
+
+
+def renamed(shipped: str, name: str) -> bytes:
+    """Give a shipped model with another name of the same length in its header."""
+    data = (SHIPPED / f"{shipped}-q8_0.gguf").read_bytes()
+    assert len(shipped) == len(name)
+    return data.replace(string(shipped), string(name), 1)
 
 
 # Crashes.
@@ -132,16 +139,13 @@ async def test_an_answer_that_starts_after_the_model_has_gone_says_so(embedded: 
 async def test_a_file_that_is_cut_short_is_refused_without_naming_it(
     embedded: EmbeddedEngine, tmp_path: Path, keep: int
 ):
-    sound = (SHIPPED / "tiny-q8_0.gguf").read_bytes()
-    (tmp_path / "cut.gguf").write_bytes(
-        sound[:keep].replace(b"\x04\x00\x00\x00\x00\x00\x00\x00tiny", b"\x04\x00\x00\x00\x00\x00\x00\x00 cut")
-    )
+    (tmp_path / "cut.gguf").write_bytes(renamed("tiny", "torn")[:keep])
 
     with pytest.raises(LoadFailed) as refused:
-        await embedded.load("cut", CONTEXT_TOKENS)
+        await embedded.load("torn", CONTEXT_TOKENS)
 
     assert str(tmp_path) not in refused.value.message
-    assert (await described(embedded, "cut")).state is ModelState.COLD
+    assert (await described(embedded, "torn")).state is ModelState.COLD
 
 
 async def test_a_sound_header_with_nonsense_behind_it_is_refused(embedded: EmbeddedEngine, tmp_path: Path):
@@ -177,6 +181,40 @@ async def test_a_plan_larger_than_the_model_is_cut_to_the_model(store: ModelStor
 
 async def test_contexts_are_rounded_up_as_llama_cpp_does(embedded: EmbeddedEngine):
     assert (await embedded.load("tiny", 300)).context_tokens == 512
+
+
+async def test_a_model_whose_file_has_changed_is_another_model(embedded: EmbeddedEngine, tmp_path: Path):
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(renamed("tiny", "mine"))
+    await embedded.load("mine", CONTEXT_TOKENS)
+    before = await described(embedded, "mine")
+
+    path.with_suffix(".new").write_bytes(renamed("nano", "mine"))
+    path.with_suffix(".new").replace(path)
+    after = await described(embedded, "mine")
+
+    assert (before.state, after.state) == (ModelState.LOADED, ModelState.COLD)
+    assert before.digest != after.digest
+    assert children() == []
+    await embedded.load("mine", CONTEXT_TOKENS)
+    assert (await ask(embedded, "mine", chat("hello")))[0] == "Hello! I am a nano model."
+
+
+async def test_a_model_whose_file_has_gone_leaves_memory_when_its_answers_are_done(
+    embedded: EmbeddedEngine, tmp_path: Path
+):
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(renamed("tiny", "mine"))
+    await embedded.load("mine", CONTEXT_TOKENS)
+    answer = await begun(embedded, "mine", chat(LONG[0]))
+
+    path.unlink()
+    names = [model.name for model in await embedded.models()]
+
+    assert names == ["nano", "tiny"]
+    assert (await collected(answer))[0] == LONG[1][1:]
+    await embedded.models()
+    assert children() == []
 
 
 # Processes.

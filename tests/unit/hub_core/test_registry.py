@@ -169,6 +169,10 @@ def test_a_load_that_takes_too_long_has_failed():
     assert isinstance(den(after).failed_loads[PLACE].error, EngineTimeout)
 
 
+def test_a_load_that_takes_its_time_goes_on():
+    assert den(reg.swept(beat(LOADING, "den", NOW + 60), NOW + 60)[0]).loads
+
+
 def test_a_result_for_an_ended_session_is_refused():
     with pytest.raises(SessionReplaced):
         ended(reg.lost(LOADING, "den", 1))

@@ -117,6 +117,11 @@ def test_all_that_could_be_had_includes_what_is_loaded():
     assert vram.attainable_bytes(spoke, GPU) == 6 * GIB
 
 
+def test_all_that_could_be_had_is_unknown_where_nobody_tells_what_is_free():
+    spoke = a_mesh(den=an_inventory(warm(), gpus=())).spokes["den"]
+    assert vram.attainable_bytes(spoke, GPU) is None
+
+
 def test_needs_are_rounded_up_and_offers_down():
     n_bytes = int(6.44 * GIB)
     assert (vram.at_least(n_bytes), vram.at_most(n_bytes)) == ("6.5 GiB", "6.4 GiB")
