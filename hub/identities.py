@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hub.store import Certified
 from hubspoke.errors import InvalidRequest, Unauthenticated
 from pki import pem, policy, profiles
-from pki.errors import BadCsr, BadIdentity, PeerRefused
+from pki.errors import BadAddress, BadCsr, BadIdentity, PeerRefused
 from pki.identity import Identity, NodeName, Role, node_name
 from pki.keys import key_digest
 from pki.tokens import JoinToken, secret_hash
@@ -122,7 +123,7 @@ class Identities:
             identity = Identity(role, node_name(name))
         except BadIdentity as error:
             raise InvalidRequest(str(error)) from error
-        token = JoinToken.mint(self._anchors[0], addresses)
+        token = self._mint(addresses)
         now = self._clock.now()
         expires_at = now + lifetime
         await self._store.add_token(
@@ -178,6 +179,15 @@ class Identities:
             log.warning("peer refused", extra={"why": "not in the registry", "identity": peer.identity.uri})
             raise Unauthenticated(REFUSED)
         return peer
+
+    def _mint(self, addresses: Sequence[Address]) -> JoinToken:
+        """Make a token with as many of *addresses* as one pasted line holds, the best ones."""
+        for count in range(len(addresses), 0, -1):
+            with suppress(BadAddress):
+                return JoinToken.mint(self._anchors[0], addresses[:count])
+        raise InvalidRequest(
+            "the hub has no address that a token could hold; set hub.advertise to a short one"
+        )
 
     def _remember(self, leaf_pem: bytes) -> Peer:
         peer = policy.read_peer(x509.load_pem_x509_certificate(leaf_pem))

@@ -26,7 +26,7 @@ SPOKES_TOLD_MAX: Final = 3
 
 
 def eligible(ask: Ask, holdings: Iterable[Holding], now: float) -> tuple[Holding, ...]:
-    """Give the places that may serve *ask*, now or later; at least one.
+    """Give the places that may serve *ask*, now or later; none while only silent spokes have it, which may be back.
 
     Raise what is wrong with the last of them to drop out, lasting reasons first: Unsupported, ContextTooLong, NoSpoke,
     EngineUnavailable.
@@ -34,7 +34,7 @@ def eligible(ask: Ask, holdings: Iterable[Holding], now: float) -> tuple[Holding
     able = _able(ask, tuple(holdings))
     roomy = _roomy(ask, able)
     ready = _ready(ask, roomy, now)
-    return _healthy(ask, ready)
+    return _healthy(ask, ready) if ready else ()
 
 
 def _able(ask: Ask, holdings: tuple[Holding, ...]) -> tuple[Holding, ...]:
@@ -65,6 +65,8 @@ def _roomy(ask: Ask, able: tuple[Holding, ...]) -> tuple[Holding, ...]:
 
 def _ready(ask: Ask, roomy: tuple[Holding, ...], now: float) -> tuple[Holding, ...]:
     ready = tuple(holding for holding in roomy if is_ready(holding.spoke, now))
+    if not ready and any(_is_hoped_for(holding.spoke, ask, now) for holding in roomy):
+        return ()
     if not ready:
         spokes = sorted(
             {holding.spoke.id: holding.spoke for holding in roomy}.values(), key=_heard_last_first
@@ -76,6 +78,12 @@ def _ready(ask: Ask, roomy: tuple[Holding, ...], now: float) -> tuple[Holding, .
     if not untried:
         raise NoSpoke(f"every spoke that has {ask.model!r} has tried this request already: try again later")
     return untried
+
+
+def _is_hoped_for(spoke: Spoke, ask: Ask, now: float) -> bool:
+    """Whether *spoke* is silent for a moment only, as far as anybody knows: its lease runs."""
+    is_silent = spoke.state in {SpokeState.READY, SpokeState.SILENT} and now < spoke.lease_ends_at
+    return is_silent and spoke.id not in ask.excluded
 
 
 def _healthy(ask: Ask, ready: tuple[Holding, ...]) -> tuple[Holding, ...]:

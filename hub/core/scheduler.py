@@ -43,9 +43,12 @@ def choose(ask: Ask, registry: Registry, traffic: Traffic, now: float) -> Decisi
     """Say what to do with *ask* at *now*: the same for the same arguments, in whatever order the spokes come."""
     try:
         name = resolve(registry, ask.model)
-        standing = _standing(eligible(ask, holdings(registry, name.key), now), now)
+        places = eligible(ask, holdings(registry, name.key), now)
     except MeshError as error:
         return Refuse(error)
+    if not places:
+        return Wait()
+    standing = _standing(places, now)
     free = [holding for holding in standing.warm if _has_free_slot(holding, traffic)]
     if free:
         best = min(free, key=lambda holding: _run_rank(ask, holding, traffic))

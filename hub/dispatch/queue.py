@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from hub.core import admission
 from hub.core.scheduler import choose
 from hub.core.types import Assign, Load, Refuse, Wait
 from hub.relay.work import Assignment, Job
+from hubspoke.types import Capability, SpokeId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hub.relay.work import Sink, WorkStream
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
+
+
+Kind: TypeAlias = tuple[str, frozenset[Capability], frozenset[SpokeId], int]
 
 
 @dataclass(slots=True, eq=False)
@@ -74,26 +77,29 @@ class Queue:
         if not self._waiters:
             return
         now = self._clock.monotonic()
-        # Who asks for the same as somebody ahead of them who has to wait has no better chance.
-        stuck: dict[tuple[object, ...], Wait] = {}
-        ahead: Counter[str] = Counter()
+        stuck: dict[Kind, list[Waiter]] = {}
         for waiter in self._in_order(now):
-            ask = waiter.ask
-            same = (ask.model, ask.needs, ask.excluded)
-            if same in stuck:
-                _let_wait(waiter, stuck[same])
+            kind = _kind(waiter.ask)
+            if kind in stuck:
+                # Whoever asks for the same as somebody ahead of them who has to wait has no better chance.
+                _let_wait(waiter, stuck[kind][-1].wait)
+                stuck[kind].append(waiter)
             else:
-                self._decide(waiter, ahead, now)
-            if waiter.wait is not None:
-                stuck[same] = waiter.wait
-                ahead[ask.model] += 1
+                self._decide(waiter, 0, now)
+                if waiter.wait is not None:
+                    stuck[kind] = [waiter]
+        for waiters in stuck.values():
+            if (
+                len(waiters) > 1
+            ):  # the length of a queue may be worth another replica, which only its end can tell
+                self._decide(waiters[-1], len(waiters) - 1, now)
 
     def _in_order(self, now: float) -> Iterator[Waiter]:
         # Over a copy: whoever is granted or refused leaves the list meanwhile.
         yield from sorted(self._waiters, key=lambda waiter: admission.turn(waiter.ask, now))
 
-    def _decide(self, waiter: Waiter, ahead: Counter[str], now: float) -> None:
-        traffic = replace(self._sessions.traffic(), waiting=ahead)
+    def _decide(self, waiter: Waiter, ahead: int, now: float) -> None:
+        traffic = replace(self._sessions.traffic(), waiting={waiter.ask.model: ahead})
         decision = choose(waiter.ask, self._sessions.registry, traffic, now)
         match decision:
             case Assign():
@@ -128,7 +134,12 @@ class Queue:
         return Grant(job, self._sessions.assign(job), decision)
 
 
-def _let_wait(waiter: Waiter, wait: Wait) -> None:
+def _kind(ask: Ask) -> Kind:
+    """Say what makes requests alike, as far as chances go. Longer prompts may need another replica than short ones."""
+    return ask.model, ask.needs, ask.excluded, ask.prompt_bytes.bit_length()
+
+
+def _let_wait(waiter: Waiter, wait: Wait | None) -> None:
     if waiter.wait != wait:
         waiter.wait = wait
         waiter.news.set()

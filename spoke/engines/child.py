@@ -114,9 +114,8 @@ def _dies_with_the_agent() -> Iterator[None]:
     stdin = sys.stdin.fileno()
     flags = fcntl.fcntl(stdin, fcntl.F_GETFL)
     fcntl.fcntl(stdin, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(
-        stdin, fcntl.F_SETFL, flags | os.O_ASYNC
-    )  # whatever happens to stdin now is a SIGIO, which kills
+    # From here on whatever happens to stdin is a SIGIO, which kills.
+    fcntl.fcntl(stdin, fcntl.F_SETFL, flags | os.O_ASYNC)
     try:
         if select.select([stdin], [], [], 0)[0]:  # it closed before that
             _leave(0)

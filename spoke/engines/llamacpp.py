@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -164,12 +165,9 @@ class EmbeddedEngine:
         """End idle processes whose file has gone or changed: nobody can ask for what they hold."""
         digests = {stored.name: stored.digest for stored in listed}
         for name, resident in tuple(self._residents.items()):
-            if (
-                digests.get(name) != resident.stored.digest
-                and not resident.running
-                and name not in self._loads
-            ):
-                await self.unload(name)
+            if digests.get(name) != resident.stored.digest:
+                with suppress(Busy):  # next time, then
+                    await self.unload(name)
 
     def _fell(self, model: str, resident: Resident, status: int) -> None:
         """Note that a process ended, which is a crash unless it was dismissed before."""

@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from spoke.platform import Platform
 
 LOAD_TIMEOUT_S: Final = 600.0
-CRASH_NOTICE_S: Final = 1.0
+CRASH_NOTICE_S: Final = 0.25
 """How long after a connection broke the end of the process may show."""
 KEY_BYTES: Final = 32
 SOCKET_NAME: Final = "engine.sock"
 """llama.cpp takes a host for a file by its ending."""
+SOCKET_FOLDER_CHARACTERS_MAX: Final = 70
+"""The whole path has at most 104 on macOS, and a few more elsewhere."""
 ANY_HOST: Final = "http://engine"
 
 log = logging.getLogger(__name__)
@@ -92,9 +94,9 @@ async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform) -> Resi
     """Start a process that has *stored* in memory; raise what `supervisor.start` raises."""
     key = secrets.token_hex(KEY_BYTES)
     async with AsyncExitStack() as undo:
-        socket = _socket() if platform.has_unix_sockets else None
+        socket = _socket(platform)
         if socket is not None:
-            undo.callback(shutil.rmtree, socket.parent, ignore_errors=True)
+            undo.callback(_remove, socket)
         child = await start(
             Serve(
                 model=stored.name,
@@ -108,22 +110,29 @@ async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform) -> Resi
             LOAD_TIMEOUT_S,
         )
         undo.push_async_callback(child.stop)
+        if socket is not None:
+            child.on_exit(lambda _: _remove(socket))
         if not isinstance(child.reply, Ready):
             raise EngineProtocol("the engine's process answered with something else than that it is ready")
         client = OpenAiClient(Endpoint(ANY_HOST if socket else child.reply.url, key, socket))
         undo.push_async_callback(client.aclose)
-        await (
-            client.model_ids()
-        )  # the server lets us in, and httpx has loaded what the first request would wait for
+        await client.model_ids()  # it lets us in; and httpx imports what the first request would wait for
         resident = Resident(stored, child, client, plan)
         log.info("model loaded", extra={"model": stored.name, "memory_bytes": resident.loaded.memory_bytes})
         undo.pop_all()
         return resident
 
 
-def _socket() -> Path:
-    """Name a socket in a fresh directory that is nobody else's. The child removes both when it ends."""
+def _socket(platform: Platform) -> Path | None:
+    """Name a socket in a fresh directory that is nobody else's; None where there can be none."""
+    if not platform.has_unix_sockets or len(tempfile.gettempdir()) > SOCKET_FOLDER_CHARACTERS_MAX:
+        return None
     return Path(tempfile.mkdtemp(prefix="hubspoke-")) / SOCKET_NAME
+
+
+def _remove(socket: Path) -> None:
+    """Clean up after a child that crashed; others have done so themselves."""
+    shutil.rmtree(socket.parent, ignore_errors=True)
 
 
 def _memory_bytes(child: Child) -> int:

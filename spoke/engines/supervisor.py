@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from hubspoke.errors import EngineCrashed, EngineOutOfMemory, EngineTimeout, EngineUnavailable, LoadFailed
+from hubspoke.errors import (
+    EngineCrashed,
+    EngineOutOfMemory,
+    EngineProtocol,
+    EngineTimeout,
+    EngineUnavailable,
+    LoadFailed,
+)
 from spoke.engines.launch import LINE_BYTES_MAX, Order, Refused, Reply
 from spoke.platform import detached
 
@@ -66,7 +73,7 @@ async def start(order: Order, timeout_s: float) -> Child:
     """Start a child and wait for its reply to *order*.
 
     Raise LoadFailed when it refuses, EngineCrashed or EngineOutOfMemory when it dies, EngineTimeout after *timeout_s*,
-    EngineUnavailable when it cannot be started.
+    EngineUnavailable when it cannot be started, EngineProtocol when its reply makes no sense.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -132,7 +139,10 @@ async def _reply(pipes: _Pipes, timeout_s: float) -> Reply:
     if not line:
         await asyncio.wait({pipes.exited}, timeout=STOP_GRACE_S)
         raise _died(pipes)
-    reply: Reply = msgspec.json.decode(line, type=Reply)
+    try:
+        reply: Reply = msgspec.json.decode(line, type=Reply)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EngineProtocol("the engine's process said something that makes no sense") from error
     if isinstance(reply, Refused):
         log.warning("engine refused the model", extra={"why": reply.why, "stderr": pipes.last_words()})
         raise LoadFailed("the engine refused the model; the spoke's log says why")

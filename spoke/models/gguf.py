@@ -167,7 +167,10 @@ class _Reader:
             data = self.take(items * scalar.size)
             return tuple(item for (item,) in scalar.iter_unpack(data)) if items <= ARRAY_ITEMS_KEPT else ()
         for _ in range(items):
-            self._value(kind, nesting)
+            if kind == _STRING:  # most of a header is its vocabulary, so it is not even decoded
+                self.take(self.count(STRING_BYTES_MAX, "bytes of text"))
+            else:
+                self._value(kind, nesting)
         return ()
 
 

@@ -77,3 +77,8 @@ def test_a_wait_shrinks_with_slots_and_grows_with_those_ahead():
     assert estimator.wait_s([(1, 8.0)], 0) == pytest.approx(8.0)
     assert estimator.wait_s([(2, 8.0)], 0) == pytest.approx(4.0)
     assert estimator.wait_s([(1, 8.0), (1, 8.0)], 3) == pytest.approx(16.0)
+
+
+def test_the_order_of_the_replicas_does_not_show_in_the_last_digit():
+    busy = [(1, 10.0), (1, 5.0), (1, 10 / 3), (3, 7.0), (2, 0.7)]
+    assert estimator.wait_s(busy, 0) == estimator.wait_s(reversed(busy), 0)

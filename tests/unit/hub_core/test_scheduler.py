@@ -81,6 +81,13 @@ def test_the_less_busy_of_equals_is_used():
     assert where(decide(mesh, running={("a", KEY): 1})) == "b"
 
 
+def test_a_crowded_spoke_counts_as_slower_than_it_was_measured():
+    mesh = speed(a_mesh(a=an_inventory(warm(slots=4)), b=an_inventory(warm())), "a", FAST)
+    mesh = speed(mesh, "b", Speed(decode_tokens_per_s=80.0))
+    assert where(decide(mesh)) == "a"
+    assert where(decide(mesh, running={("a", KEY): 3})) == "b"
+
+
 def test_the_first_name_decides_between_what_is_equal_in_all():
     assert where(decide(a_mesh(b=an_inventory(warm()), a=an_inventory(warm())))) == "a"
 
@@ -307,7 +314,19 @@ def test_a_model_whose_spokes_are_away_is_refused_with_since_when(how, says):
 def test_a_spoke_gets_no_work_from_the_moment_it_is_silent():
     mesh = a_mesh(den=an_inventory(warm()))
     assert isinstance(decide(mesh, now=NOW + SILENCE_S - 0.1), Assign)
-    assert isinstance(refusal(mesh, now=NOW + SILENCE_S), NoSpoke)
+    assert decide(mesh, now=NOW + SILENCE_S) == Wait()
+
+
+def test_a_silent_spoke_is_waited_for_until_its_lease_ends():
+    mesh = a_mesh(den=an_inventory(warm()))
+    assert decide(mesh, now=NOW + LEASE_S - 0.1) == Wait()
+    assert isinstance(refusal(mesh, now=NOW + LEASE_S), NoSpoke)
+
+
+def test_a_silent_spoke_that_has_failed_the_request_is_not_waited_for():
+    mesh = a_mesh(den=an_inventory(warm()))
+    error = refusal(mesh, an_ask(excluded=frozenset({"den"})), now=NOW + SILENCE_S)
+    assert isinstance(error, NoSpoke)
 
 
 def test_only_a_few_absent_spokes_are_named():
