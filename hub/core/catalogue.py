@@ -14,8 +14,7 @@ from hubspoke.types import ModelKey, ModelState, ModelSummary, Replica
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hub.core.registry import Registry
-    from hub.core.types import Spoke, Traffic
+    from hub.core.types import Registry, Spoke, Traffic
     from hubspoke.types import EngineInfo, Inventory, Model, SpokeId
 
 NAMES_TOLD_MAX: Final = 3

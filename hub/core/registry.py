@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from hub.core.catalogue import catalogue_of
-from hub.core.types import IN_SESSION, FailedLoad, PendingLoad, Place, Spoke
+from hub.core.types import IN_SESSION, FailedLoad, PendingLoad, Place, Registry, Spoke
 from hubspoke.errors import EngineTimeout, InvalidRequest, SessionReplaced
 from hubspoke.types import SpokeState
 
@@ -38,13 +38,6 @@ SPOKES_LISTED_MAX: Final = 10_000
 
 MODELS_PER_SPOKE_MAX: Final = 2_000
 """Models that one spoke may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """Every spoke that the hub knows, those that left or were lost included."""
-
-    spokes: Mapping[SpokeId, Spoke] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def registered(

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hub.core.catalogue import Holding
-    from hub.core.registry import Registry
-    from hub.core.types import Ask, Decision, Spoke, Traffic
+    from hub.core.types import Ask, Decision, Registry, Spoke, Traffic
     from hubspoke.types import SpokeId
 
 LOAD_GAIN: Final = 1.5

@@ -79,6 +79,13 @@ class Spoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Registry:
+    """Every spoke that the hub knows, those that left or were lost included."""
+
+    spokes: Mapping[SpokeId, Spoke] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """What runs now: idle slots of each spoke, and running requests of each (spoke, model).
 

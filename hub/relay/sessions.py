@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.core import registry as reg
 from hub.core.estimator import loaded_in
-from hub.core.registry import Registry
-from hub.core.types import Place, Speed, Traffic
+from hub.core.types import Place, Registry, Speed, Traffic
 from hub.relay.outbox import Outbox
 from hub.relay.work import WorkStream
 from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced

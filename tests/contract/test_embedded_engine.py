@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -295,21 +296,56 @@ async def test_over_loopback_nobody_gets_in_without_the_key(store: ModelStore):
     assert (without.status_code, wrong.status_code) == (401, 401)
 
 
+def modes_in(folder: Path) -> list[int]:
+    return [stat.S_IMODE(entry.stat().st_mode) for entry in folder.iterdir()]
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give an empty directory for temporary files, whose path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not here().has_unix_sockets, reason="this system has no unix sockets")
 async def test_the_socket_lies_where_nobody_else_gets_and_goes_with_the_process(
-    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, temporary: Path
 ):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     engine = engine_of(store, here(), SystemClock())
     await engine.load("tiny", CONTEXT_TOKENS)
-    child = only_child()
-    folder = Path(next(c.laddr for c in child.net_connections("unix") if c.laddr)).parent
-    mode, listening = stat.S_IMODE(folder.stat().st_mode), child.net_connections("inet")
+    listening = only_child().net_connections("inet")
+    modes = modes_in(temporary)
 
     await engine.aclose()
 
-    assert (mode, listening) == (0o700, [])
-    assert not folder.exists()
+    assert (modes, listening) == ([0o700], [])
+    assert modes_in(temporary) == []
+
+
+@pytest.mark.skipif(not here().has_unix_sockets, reason="this system has no unix sockets")
+async def test_the_socket_of_a_child_that_crashed_is_removed_too(store: ModelStore, temporary: Path):
+    engine = engine_of(store, here(), SystemClock())
+    await engine.load("tiny", CONTEXT_TOKENS)
+
+    only_child().kill()
+    while (await described(engine, "tiny")).state is ModelState.LOADED:
+        pass
+
+    assert modes_in(temporary) == []
+
+
+@pytest.mark.skipif(not here().has_unix_sockets, reason="this system has no unix sockets")
+async def test_where_paths_are_too_long_for_a_socket_loopback_will_do(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    engine = engine_of(store, here(), SystemClock())
+
+    await engine.load("tiny", CONTEXT_TOKENS)
+
+    assert (await ask(engine, "tiny", chat(REVERSE[0])))[0] == REVERSE[1]
+    await engine.aclose()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="looks for zombies")

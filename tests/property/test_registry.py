@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hub.core import registry as reg
 from hub.core import vram
-from hub.core.registry import LEASE_S, SILENCE_S, Registry
+from hub.core.registry import LEASE_S, SILENCE_S
 from hub.core.scheduler import choose
-from hub.core.types import IN_SESSION, Assign, Load
+from hub.core.types import IN_SESSION, Assign, Load, Registry
 from hubspoke.errors import LoadFailed, SessionReplaced
 from hubspoke.types import ModelState, SpokeState
 from tests.unit.hub_core.machines import CPU, GIB, GPU, NOW, a_model, an_ask, an_inventory, calm, joined

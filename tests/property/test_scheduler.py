@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hub.core import estimator, vram
 from hub.core import registry as reg
 from hub.core.catalogue import resolve
-from hub.core.registry import LEASE_S, Registry, is_ready
+from hub.core.registry import LEASE_S, is_ready
 from hub.core.scheduler import choose
-from hub.core.types import Assign, Load, Refuse, Speed, Traffic
+from hub.core.types import Assign, Load, Refuse, Registry, Speed, Traffic
 from hubspoke.errors import LoadFailed, UnknownModel
 from hubspoke.types import Capability, Loaded, ModelState, Usage
 from tests.unit.hub_core.machines import (

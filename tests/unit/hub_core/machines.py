@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from hub.core import registry as reg
-from hub.core.registry import Registry
-from hub.core.types import Ask, Load, Place, Target, Traffic
+from hub.core.types import Ask, Load, Place, Registry, Target, Traffic
 from hubspoke.types import (
     Capability,
     EngineInfo,

@@ -2,8 +2,7 @@ import pytest
 
 from hub.core import registry as reg
 from hub.core.catalogue import models, resolve
-from hub.core.registry import Registry
-from hub.core.types import Speed
+from hub.core.types import Registry, Speed
 from hubspoke.errors import UnknownModel
 from hubspoke.types import Capability, EngineInfo, ModelState
 from tests.unit.hub_core.machines import (
