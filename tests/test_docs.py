@@ -35,6 +35,7 @@ COMMANDS = {"hubspoke": hubspoke_command, "hub-server": hub_server, "spoke-agent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
+PATH = re.compile(r"[\w.-]+/[\w./-]*\.(?:md|proto|py|svg|toml)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 RECIPE = re.compile(r"^([a-z][a-z-]*)(?: [^:=\n]*)?:(?!=)", re.MULTILINE)
 ALLOWED = re.compile(r"// Allowed: ([a-z, ]+)[.;][^\n]*\n\s+rpc (\w+)\(")
@@ -152,6 +153,13 @@ def test_every_recipe_exists(name: str):
         if (match := re.match(r"(?:\./justw|just) ([a-z][a-z-]*)", line))
     }
     assert called <= recipes
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_path_that_is_named_exists(name: str):
+    spans = SPAN.findall(FENCE.sub("", read(name)))
+    paths = {span for span in spans if PATH.fullmatch(span)}
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
 
 
 @pytest.mark.parametrize("name", documents())

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import logging
-import ssl
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
-from hubspoke.errors import (
-    EngineOverloaded,
-    EngineProtocol,
-    EngineTimeout,
-    EngineTruncated,
-    EngineUnavailable,
-    MeshError,
-)
+from hubspoke.errors import MeshError
 from spoke.engines import openai_body
+from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
 from spoke.engines.openai_answer import DONE, Answer
 from spoke.engines.openai_errors import broken_off, refused
+from spoke.engines.openai_models import Served, served
 from spoke.engines.sse import ERROR, SseParser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from hubspoke.types import Delta, Finished, Request
     from spoke.engines.openai_body import Json
 
-CONNECT_TIMEOUT_S: Final = 2.0
-WRITE_TIMEOUT_S: Final = 30.0
-READ_TIMEOUT_S: Final = 300.0
-"""The longest silence between two pieces of an answer; a long prompt on a slow processor takes minutes."""
-POOL_TIMEOUT_S: Final = 2.0
-CONNECTIONS_MAX: Final = 256
+SILENCE_S: Final = 300.0
+"""The longest between two pieces of an answer; a long prompt on a slow processor takes minutes."""
+LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
 ERROR_BYTES_MAX: Final = 64 * 1024
+MODELS_PATH: Final = "/v1/models"
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +43,6 @@ class Endpoint:
     socket: Path | None = None
 
 
-class _ListedModel(msgspec.Struct):
-    id: str
-
-
-class _Listed(msgspec.Struct):
-    data: list[_ListedModel]
-
-
 class OpenAiClient:
     """Asks one server. Every failure is a MeshError; what the server said of it goes to the log alone."""
 
@@ -69,11 +53,9 @@ class OpenAiClient:
         self._http = httpx.AsyncClient(
             base_url=endpoint.url,
             headers=headers,
-            timeout=httpx.Timeout(
-                connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S, read=READ_TIMEOUT_S, pool=POOL_TIMEOUT_S
-            ),
-            transport=_transport(endpoint),
-            trust_env=False,  # a proxy for the web is not meant for an engine
+            timeout=timeouts(SILENCE_S),
+            transport=transport(endpoint.url, endpoint.socket),
+            trust_env=False,
         )
 
     async def generate(
@@ -100,17 +82,13 @@ class OpenAiClient:
             raise
         yield finished
 
-    async def model_ids(self) -> tuple[str, ...]:
+    async def models(self) -> tuple[Served, ...]:
         """List the models that the server has; this also tells whether it lets us in."""
-        with _as_ours():
-            response = await self._http.get("/v1/models")
-        if response.status_code != httpx.codes.OK:
-            raise refused(response.status_code, response.content)
-        try:
-            listed = msgspec.json.decode(response.content, type=_Listed)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise EngineProtocol("the engine's list of models makes no sense") from error
-        return tuple(model.id for model in listed.data)
+        with as_ours():
+            async with self._http.stream("GET", MODELS_PATH, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
+                await _checked(response)
+                listing = await _beginning(response, LISTING_BYTES_MAX)
+        return served(listing)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -119,10 +97,9 @@ class OpenAiClient:
     async def _payloads(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[str, None]:
         content = msgspec.json.encode(body)
         parser = SseParser()
-        with _as_ours():
+        with as_ours():
             async with self._http.stream("POST", path, content=content) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise refused(response.status_code, await _beginning(response))
+                await _checked(response)
                 async for received in response.aiter_raw():
                     for event in parser.feed(received):
                         if event.kind == ERROR:
@@ -130,39 +107,18 @@ class OpenAiClient:
                         yield event.data
 
 
-def _transport(endpoint: Endpoint) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        # Trusts nobody: all servers so far are on this machine and speak no TLS. It also saves loading every CA.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        # A connection for each request: llama.cpp closes idle ones without a word, and a request may run into that.
-        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0),
-        trust_env=False,
-        uds=None if endpoint.socket is None else str(endpoint.socket),
-    )
+async def _checked(response: httpx.Response) -> None:
+    """Raise what is wrong with an answer as far as it is known before its body: the server may be none, or refuse."""
+    refuse_mesh(response.headers)
+    if response.status_code != httpx.codes.OK:
+        raise refused(response.status_code, await _beginning(response, ERROR_BYTES_MAX))
 
 
-async def _beginning(response: httpx.Response) -> bytes:
-    """Read as much of an error as anybody could want."""
+async def _beginning(response: httpx.Response, bytes_max: int) -> bytes:
+    """Read as much of a body as anybody could want."""
     body = b""
     async for received in response.aiter_raw():
         body += received
-        if len(body) >= ERROR_BYTES_MAX:
+        if len(body) >= bytes_max:
             break
-    return body[:ERROR_BYTES_MAX]
-
-
-@contextmanager
-def _as_ours() -> Iterator[None]:
-    """Turn what can happen to a connection into errors of the mesh."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise EngineUnavailable("the engine does not answer; is it running?") from error
-    except httpx.PoolTimeout as error:
-        raise EngineOverloaded("the engine has no connection free; try again soon") from error
-    except httpx.TimeoutException as error:
-        raise EngineTimeout(f"the engine said nothing for {READ_TIMEOUT_S:g} s") from error
-    except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-        raise EngineTruncated("the engine closed the connection in the middle of its answer") from error
-    except (httpx.ProtocolError, httpx.DecodingError) as error:
-        raise EngineProtocol("the engine does not speak HTTP as it should") from error
+    return body[:bytes_max]

@@ -1,0 +1,1 @@
+"""What the mesh costs, measured: one file per question, run by `just bench NAME`."""

@@ -1,0 +1,277 @@
+"""A throw-away mesh on loopback: every part in a process of its own, all of them gone at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from bench import nginx
+from bench.metronome import Tally
+from hubspoke.admin import AdminClient
+from hubspoke.clock import SystemClock
+from hubspoke.enrol import join
+from hubspoke.types import SpokeState
+from pki import disk, pem
+from pki.address import Host, address
+from pki.credential import Credential
+from pki.files import HubAddresses, HubFiles, NodeFiles
+from pki.identity import Identity, NodeName, Role
+from pki.keys import new_key
+from pki.setup import Plan, initialise
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Mapping
+
+    from bench.load import Job, Seen
+
+ROOT: Final = Path(__file__).parent.parent
+HOST: Final = Host("127.0.0.1")
+READY_S_MAX: Final = 20.0
+STOP_S_MAX: Final = 5.0
+LOOK_EVERY_S: Final = 0.02
+REPORT_BYTES_MAX: Final = 1 << 20
+CLIENT_S_MAX: Final = 120.0
+APP: Final = NodeName("app")
+
+T = TypeVar("T", bound="Seen")
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A hub that runs."""
+
+    pid: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """A spoke that is registered, with all its slots on offer."""
+
+    pid: int
+    tally: Tally
+
+
+class Mesh:
+    """The keys, ports and identities of one mesh; its parts run as long as the blocks that start them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._hub_files = HubFiles(directory / "hub")
+        self._admin = directory / "client"
+        self._mesh_port, self._enrol_port = free_port(), free_port()
+        self._clock = SystemClock()
+        plan = Plan(
+            hub_id=NodeName("hub"),
+            admin_name=NodeName("admin"),
+            hosts=(HOST,),
+            addresses=HubAddresses((address(HOST, self._mesh_port),), (address(HOST, self._enrol_port),)),
+        )
+        initialise(self._hub_files, NodeFiles(self._admin), plan, passphrase=None, now=self._clock.now())
+
+    @property
+    def app(self) -> Path:
+        """Where the identity of the app lies that asks; it exists from the first hub on."""
+        return self._directory / APP
+
+    @asynccontextmanager
+    async def hub(self, flush_ms: int | None = None) -> AsyncIterator[Hub]:
+        """Run the hub as users run it. *flush_ms* is how long it lets spokes gather tokens."""
+        settings = {
+            "LISTEN": HOST,
+            "ADVERTISE": HOST,
+            "FLUSH_MS": None if flush_ms is None else str(flush_ms),
+        }
+        env = {f"HUBSPOKE_HUB_{name}": value for name, value in settings.items() if value is not None}
+        ports = ("--mesh-port", str(self._mesh_port), "--enrol-port", str(self._enrol_port))
+        command = (sys.executable, "-m", "hub", "run", "--state-dir", str(self._directory), *ports)
+        async with self._running("hub", command, env) as process:
+            await listening(process, self._mesh_port)
+            await self._enrol(APP, Role.APP)
+            yield Hub(process.pid, address(HOST, self._mesh_port))
+
+    @asynccontextmanager
+    async def spoke(self, name: str, slots: int) -> AsyncIterator[Spoke]:
+        """Run a spoke with the metronome for an engine."""
+        await self._enrol(NodeName(name), Role.SPOKE)
+        tally = self._directory / f"{name}.tally"
+        command = self._node(
+            "spoke", str(self._directory / name), "--slots", str(slots), "--tally", str(tally)
+        )
+        async with self._running(name, command) as process:
+            await self._offering(process, name, slots)
+            yield Spoke(process.pid, Tally(tally))
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncIterator[str]:
+        """Run a bare gRPC server around the metronome, and give its address."""
+        port = free_port()
+        credential, callers = self._server_files("direct")
+        tally = str(self._directory / "direct.tally")
+        command = self._node("direct", str(credential), "--callers", str(callers), "--port", str(port))
+        async with self._running("direct", (*command, "--tally", tally)) as process:
+            await listening(process, port)
+            yield address(HOST, port)
+
+    @asynccontextmanager
+    async def nginx(self, upstream: str) -> AsyncIterator[str | None]:
+        """Run nginx in front of *upstream*, with mutual TLS on both legs; None where it is not installed."""
+        program = nginx.program()
+        if program is None:
+            yield None
+            return
+        port, (server, callers) = free_port(), self._server_files("nginx")
+        issuer, key = self._hub_files.authorities.load_node_issuer(), new_key()
+        identity = Identity(Role.APP, NodeName("nginx"))
+        chain = issuer.issue_node(key.public_key(), identity, now=self._clock.now())
+        legs = nginx.Legs(server, callers, self._write("nginx-client", Credential(key, chain)), self._anchors)
+        place = self._directory / "nginx"
+        nginx.prepare(place, port, upstream, legs)
+        async with self._running(
+            "nginx", (program, "-p", str(place), "-c", str(place / "nginx.conf"))
+        ) as process:
+            await listening(process, port)
+            yield address(HOST, port)
+
+    def logs(self) -> Mapping[str, str]:
+        """Give the end of what each process has said, by the name of the process."""
+        return {path.stem: path.read_text()[-2_000:] for path in self._directory.glob("*.log")}
+
+    @property
+    def _anchors(self) -> Path:
+        return self._hub_files.anchors
+
+    @staticmethod
+    def _node(*arguments: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", "bench.nodes", *arguments)
+
+    @asynccontextmanager
+    async def _running(
+        self, name: str, command: tuple[str, ...], env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Process]:
+        with (self._directory / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=ROOT,
+                env=os.environ | (env or {}),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            await stop(process)
+
+    async def _enrol(self, name: NodeName, role: Role) -> None:
+        """Get *name* an identity through a join token, as people do, unless it has one."""
+        directory = self._directory / name
+        if not NodeFiles(directory).identity.exists():
+            async with AdminClient(self._admin) as admin:
+                token = await admin.create_join_token(name, role)
+            await join(token.text, directory, roles=(role,), clock=self._clock)
+
+    async def _offering(self, process: Process, name: str, slots: int) -> None:
+        async with asyncio.timeout(READY_S_MAX), AdminClient(self._admin) as admin:
+            while True:
+                require_alive(process)
+                spokes = {spoke.name: spoke for spoke in await admin.spokes()}
+                spoke = spokes.get(name)  # type: ignore[call-overload]  # SpokeId is a str
+                if spoke is not None and spoke.state is SpokeState.READY and spoke.slots == slots:
+                    return
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    def _server_files(self, name: str) -> tuple[Path, Path]:
+        """Give key and chain of a server that clients take for the hub, and the authority of its callers."""
+        authorities, key = self._hub_files.authorities, new_key()
+        chain = authorities.load_hub_issuer().issue_hub(
+            key.public_key(), NodeName(name), now=self._clock.now()
+        )
+        callers = self._directory / f"{name}-callers.pem"
+        anchors = self._hub_files.load_anchors(now=self._clock.now())
+        callers.write_bytes(pem.write((authorities.load_node_issuer().certificate, *anchors)))
+        return self._write(name, Credential(key, chain)), callers
+
+    def _write(self, name: str, credential: Credential) -> Path:
+        path = self._directory / f"{name}.pem"
+        disk.replace(path, credential.pem, mode=disk.SECRET_MODE)
+        return path
+
+
+@asynccontextmanager
+async def client(job: Job, kind: type[T]) -> AsyncIterator[T]:
+    """Have clients in a process of their own do *job*; give what they report while they may go on."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.load"),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=REPORT_BYTES_MAX,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdin is not None  # a pipe was asked for
+        assert process.stdout is not None
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        async with asyncio.timeout(CLIENT_S_MAX):
+            line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError("the clients ended without a report; what they said is above")
+        yield msgspec.json.decode(line, type=kind)
+    finally:
+        await stop(process)
+
+
+async def seen(job: Job, kind: type[T]) -> T:
+    """Have clients in a process of their own do *job*, and give what they saw."""
+    async with client(job, kind) as report:
+        return report
+
+
+async def stop(process: Process) -> None:
+    """End *process* and whatever it has started: politely, and if that takes too long, at once."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_S_MAX):
+            await process.wait()
+    with suppress(ProcessLookupError):  # the group is empty, as it should be
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def listening(process: Process, port: int) -> None:
+    """Wait until *process* takes connections on *port*."""
+    async with asyncio.timeout(READY_S_MAX):
+        while True:
+            require_alive(process)
+            with suppress(ConnectionRefusedError):
+                _, writer = await asyncio.open_connection(HOST, port)
+                writer.close()
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def require_alive(process: Process) -> None:
+    """Raise RuntimeError if *process* has ended."""
+    if process.returncode is not None:
+        raise RuntimeError(f"process {process.pid} ended with status {process.returncode}")
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on; nothing keeps it, but the system does not soon hand it out again."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,169 @@
+"""What the demo shows, act by act."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from examples.demo import questions
+from examples.demo.asking import Asker
+from examples.demo.events import Act, Began, Done, Froze, Kept, Killed, Lost, Memory, Refused, Tally
+from examples.demo.mesh import ATTIC, CLOCK, DEN, SPOKES, running
+from examples.demo.programs import Failure
+from examples.demo.waiting import WAIT_S
+from hubspoke.errors import NoSpoke
+from hubspoke.types import SpokeState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+    from typing import TypeAlias
+
+    from examples.demo.events import Event
+    from examples.demo.mesh import DemoMesh
+    from examples.demo.programs import Programs
+    from examples.demo.questions import Question
+    from examples.demo.show import Show
+    from hubspoke.types import SpokeStatus
+
+    Stay: TypeAlias = Callable[[], Awaitable[None]]
+
+
+async def play(state: Path, programs: Programs, show: Show, stay: Stay | None) -> None:
+    """Show everything, and then leave the mesh up for as long as *stay* lasts.
+
+    Raise Failure for what is not as it should be, and whatever MeshError is in the way.
+    """
+    began_s = CLOCK.monotonic()
+    show.tell(Act("Trust"))
+    async with running(state, programs, show.tell) as mesh:
+        for act in (mesh.join, mesh.start):
+            async with asyncio.TaskGroup() as group:
+                for plan in SPOKES:
+                    group.create_task(act(plan))
+        total = await Story(mesh, show).play()
+        _check(total)
+        show.tell(Done(total, CLOCK.monotonic() - began_s))
+        if stay is not None:
+            show.tell(Kept(mesh.environment))
+            await stay()
+
+
+class Story:
+    """The acts that a running mesh plays."""
+
+    def __init__(self, mesh: DemoMesh, show: Show) -> None:
+        self._mesh = mesh
+        self._show = show
+        self._asker = Asker(mesh.app)
+
+    async def play(self) -> Tally:
+        """Play all acts, and count all answers."""
+        return _sum(
+            [
+                await self._first_questions(),
+                await self._many_at_once(),
+                await self._one_dies(),
+                await self._it_returns(),
+            ]
+        )
+
+    async def _first_questions(self) -> Tally:
+        self._show.tell(Act("The first questions bring the models into memory"))
+        result = await self._ask(questions.FIRST)
+        for plan in SPOKES:
+            await self._mesh.when(plan, "have its models in memory", _has_all_loaded)
+        return result
+
+    async def _many_at_once(self) -> Tally:
+        slots = sum(plan.slots for plan in SPOKES)
+        self._show.tell(Act(f"{len(questions.MANY)} questions at once, over {slots} slots"))
+        result = await self._ask(questions.MANY)
+        self._show.tell(Memory(await self._mesh.admin.spokes()))
+        await self._mesh.check_command_line()
+        return result
+
+    async def _one_dies(self) -> Tally:
+        self._show.tell(Act(f"{DEN.name} hangs with questions on it, and dies"))
+        taken = asyncio.Event()
+
+        def hear(event: Event) -> None:
+            self._show.tell(event)
+            if isinstance(event, Began) and event.spoke == DEN.name:
+                taken.set()
+
+        async with self._show.stage():
+            self._mesh.freeze(DEN)
+            self._show.tell(Froze(DEN.name))
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(self._asker.ask_all(questions.WHILE_ONE_DIES, hear))
+                await _in_time(taken, f"no question went to {DEN.name}")
+                await self._show.pause()
+                await self._kill()
+        self._show.tell(asking.result())
+        await self._ask_what_only_the_dead_one_had()
+        return asking.result()
+
+    async def _kill(self) -> None:
+        killed_s = CLOCK.monotonic()
+        self._mesh.kill(DEN)
+        self._show.tell(Killed(DEN.name))
+        await self._mesh.when(DEN, "be taken for lost", lambda spoke: spoke.state is SpokeState.LOST)
+        self._show.tell(Lost(DEN.name, CLOCK.monotonic() - killed_s))
+
+    async def _ask_what_only_the_dead_one_had(self) -> None:
+        outcome = await self._asker.ask(questions.HELLO, self._show.tell)
+        if not (isinstance(outcome, Refused) and outcome.reason == NoSpoke.reason):
+            raise Failure(
+                f"{questions.HELLO.model} was asked without a spoke that has it, and the mesh did not say so",
+                advice="That is a defect of the hub: please report it.",
+            )
+
+    async def _it_returns(self) -> Tally:
+        self._show.tell(Act(f"{DEN.name} comes back"))
+        await self._mesh.restart(DEN)
+        return await self._ask(questions.AFTERWARDS)
+
+    async def _ask(self, asked: Sequence[Question]) -> Tally:
+        async with self._show.stage():
+            result = await self._asker.ask_all(asked, self._show.tell)
+        self._show.tell(result)
+        return result
+
+
+def _has_all_loaded(spoke: SpokeStatus) -> bool:
+    return all(model.loaded is not None for model in spoke.inventory.models)
+
+
+async def _in_time(event: asyncio.Event, otherwise: str) -> None:
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await event.wait()
+    except TimeoutError as error:
+        raise Failure(otherwise, advice="Is this machine very busy? Try again when it is not.") from error
+
+
+def _sum(tallies: Sequence[Tally]) -> Tally:
+    spokes = {plan.name for plan in SPOKES}
+    return Tally(
+        asked=sum(one.asked for one in tallies),
+        right=sum(one.right for one in tallies),
+        moved=sum(one.moved for one in tallies),
+        tokens=sum(one.tokens for one in tallies),
+        took_s=sum(one.took_s for one in tallies),
+        by_spoke={name: sum(one.by_spoke.get(name, 0) for one in tallies) for name in sorted(spokes)},
+    )
+
+
+def _check(total: Tally) -> None:
+    """Raise Failure unless the demo has shown what it is there to show."""
+    report = "That is a defect: please report it, with what `--json` prints."
+    if total.right < total.asked:
+        raise Failure(
+            f"{total.asked - total.right} of {total.asked} answers are wrong or missing", advice=report
+        )
+    if not total.moved:
+        raise Failure(f"no question moved from {DEN.name} to {ATTIC.name}", advice=report)
+    for name, served in total.by_spoke.items():
+        if not served:
+            raise Failure(f"{name} answered nothing", advice=report)
