@@ -12,27 +12,27 @@ default:
 
 # Make .venv with everything that is pinned in uv.lock.
 setup:
-    uv sync --locked --quiet
+    @uv sync --locked --quiet
 
 # Make the mesh's certificate authority (asks for a passphrase; see `hubspoke pki init --help`).
 pki-init *args: setup
-    hubspoke pki init "$@"
+    @hubspoke pki init "$@"
 
 # Run the hub.
 hub *args: setup
-    hub-server "$@"
+    @hub-server "$@"
 
 # Run a spoke.
 spoke *args: setup
-    spoke-agent "$@"
+    @spoke-agent "$@"
 
 # Show a whole mesh on this machine: throw-away certificates, a hub, two spokes, real answers.
 demo *args: setup
-    python -m examples.demo "$@"
+    @python -m examples.demo "$@"
 
 # Run the tests; arguments go to pytest.
 test *args: setup
-    pytest "$@"
+    @pytest "$@"
 
 # Run the tests and say what they have not run through.
 cover: setup

@@ -40,9 +40,9 @@ def gauge(used: int, total: int) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Give a length of time in its largest unit, rounded down."""
-    seconds = max(0, int(length.total_seconds()))
+    """Give a length of time in its largest unit, rounded."""
+    seconds = max(0, round(length.total_seconds()))
     for unit, unit_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= unit_s:
-            return f"{seconds // unit_s} {unit}"
+            return f"{round(seconds / unit_s)} {unit}"
     return f"{seconds} s"

@@ -25,7 +25,7 @@ def test_sizes_are_in_the_unit_that_people_use():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (7_199, "1 h"), (200_000, "2 d")],
+    [(-5, "0 s"), (59.4, "59 s"), (60, "1 min"), (599.9, "10 min"), (7_199, "2 h"), (200_000, "2 d")],
 )
 def test_a_span_is_in_its_largest_unit(seconds: float, text: str):
     assert span(timedelta(seconds=seconds)) == text
