@@ -86,8 +86,11 @@ build: setup
     uv build --quiet --out-dir dist
 
 # Everything that CI checks.
-ci: setup gen-check lint test build wheel-check
+ci: check test
 
-# Install the built wheel into a clean virtual environment and start it.
+# What CI checks beside the tests.
+check: gen-check lint build wheel-check
+
+# Install the built wheel into a clean virtual environment, and ask a mesh that runs from there.
 wheel-check: setup
     python tools/wheel_check.py

@@ -108,13 +108,13 @@ def _first_token_rows(found: dict[str, FirstSeen]) -> Iterator[Row]:
             p50_ms, p99_ms = percentile(times_s, 0.5) * 1e3, percentile(times_s, 0.99) * 1e3
             yield Row(f"first {what}, {name}: p50 / p99", f"{p50_ms:.2f} / {p99_ms:.2f} ms")
     hub_ms = _added_p50_ms(hub, bare)
-    yield at_most("added to first text by the hub, p50", hub_ms, ADDED_MS_MAX, "ms")
+    yield at_most("first text, added by the hub: p50", hub_ms, ADDED_MS_MAX, "ms")
+    yield Row("   p99", f"{_added_p99_ms(hub, bare):.2f} ms")
     if nginx is None:
-        yield Row("added to first text by nginx", "nginx not installed")
+        yield Row("first text, added by nginx", "nginx not installed")
     else:
-        yield at_most("   against nginx's, p50", hub_ms, _added_p50_ms(nginx, bare), "ms")
-        yield Row("   nginx's, p99", f"{_added_p99_ms(nginx, bare):.2f} ms")
-    yield Row("added to first text by the hub, p99", f"{_added_p99_ms(hub, bare):.2f} ms")
+        yield at_most("   p50, beside nginx's", hub_ms, _added_p50_ms(nginx, bare), "ms")
+        yield Row("   p99 of nginx", f"{_added_p99_ms(nginx, bare):.2f} ms")
 
 
 async def streams(bed: Bed) -> Section:
@@ -159,7 +159,7 @@ def _streams_figures(one: StreamsSeen) -> dict[str, Figure]:
 
 def _cost_rows(one: StreamsSeen, flush_ms: int) -> Iterator[Row]:
     message_us, token_us = (one.cpu_s["hub"] / count * 1e6 for count in (one.messages, one.tokens))
-    yield Row(f"flush {flush_ms} ms, {STREAMS} streams x {RATES[STEADY]} tok/s", f"{_cores(one)}")
+    yield _cores(one, f"flush {flush_ms} ms, {STREAMS} x {RATES[STEADY]} tok/s")
     yield at_most("   hub CPU a message", message_us, MESSAGE_US_MAX, "us")
     if flush_ms == GATHERED_MS:
         yield at_most("   hub CPU a token", token_us, TOKEN_US_MAX, "us")
@@ -169,13 +169,15 @@ def _cost_rows(one: StreamsSeen, flush_ms: int) -> Iterator[Row]:
 
 def _throughput_rows(one: StreamsSeen, model: str, flush_ms: int) -> Iterator[Row]:
     rate = f"{RATES[model]} tok/s" if RATES[model] else "all they can"
-    yield Row(f"flush {flush_ms} ms, {STREAMS} streams x {rate}", _cores(one))
+    yield _cores(one, f"flush {flush_ms} ms, {STREAMS} x {rate}")
     yield at_least("   throughput", one.tokens / one.seconds, TOKENS_PER_S_MIN, "tok/s")
     yield Row("   tokens a message", f"{one.tokens / one.messages:.1f}")
 
 
-def _cores(one: StreamsSeen) -> str:
-    return "cores: " + ", ".join(f"{name} {cpu_s / one.seconds:.2f}" for name, cpu_s in one.cpu_s.items())
+def _cores(one: StreamsSeen, load: str) -> Row:
+    """Head the rows of a load with what it costs each process; whoever is near 1 is the one that holds it up."""
+    shares = (f"{name} {cpu_s / one.seconds:.2f}" for name, cpu_s in one.cpu_s.items())
+    return Row(f"{load}; CPU", ", ".join(shares), "cores")
 
 
 async def idle(bed: Bed) -> Section:
@@ -223,11 +225,11 @@ async def stall(bed: Bed) -> Section:
     gaps = " -> ".join(f"{one.gap_p99_s * 1e3:.1f}" for one in (quiet, beside))
     rates = " -> ".join(f"{one.tokens / one.seconds:.0f}" for one in (quiet, beside))
     rows = (
-        Row("text buffered for an answer that nobody reads", _kib(buffered_bytes)),
+        Row("text buffered for an unread answer", _kib(buffered_bytes)),
         Row("   made for it once that is full", f"{late_bytes} bytes", "0 bytes", late_bytes == 0),
         Row("   hub memory for it", _kib(hub_bytes)),
-        Row(f"   {BESIDE_STREAMS} other streams, before -> meanwhile: p99 gap", f"{gaps} ms"),
-        Row("      throughput", f"{rates} tok/s"),
+        Row(f"{BESIDE_STREAMS} others, before -> meanwhile: p99 gap", f"{gaps} ms"),
+        Row("   throughput", f"{rates} tok/s"),
     )
     return Section("stall", figures, rows)
 

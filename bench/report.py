@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Figure: TypeAlias = "float | int | str | list[float] | Mapping[str, Figure]"
 """What goes into the JSON; keys end with their unit."""
+
+WIDTH_MIN: Final = 110
+"""Of the table: lines that a narrow terminal wraps are better than figures that are cut."""
 
 MARKS: Final = {True: "[green]pass[/]", False: "[yellow]short[/]", None: ""}
 
@@ -71,16 +75,16 @@ def machine() -> dict[str, Figure]:
 
 def show(sections: Sequence[Section], about: Mapping[str, Figure]) -> None:
     """Print one table."""
-    table = Table(title="What the relay costs", title_justify="left")
-    table.add_column("measured")
-    table.add_column("value", justify="right")
-    table.add_column("reach", justify="right")
-    table.add_column("")
+    table = Table(title="What the relay costs", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("measured", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("reach", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for section in sections:
         for row in section.rows:
             table.add_row(row.what, row.measured, row.reach, MARKS[row.reached])
         table.add_section()
-    console = Console()
+    console = Console(width=max(WIDTH_MIN, Console().width))
     console.print(table)
     console.print(", ".join(f"{name} {value}" for name, value in about.items()), highlight=False)
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from pki import profiles
-from pki.errors import PkiError
-from pki.rotation import Stage, renew_at, stage
+from hubspoke.renewal import keep_fresh
+from pki.rotation import Stage, stage
 from pki.setup import renew_hub
 
 if TYPE_CHECKING:
@@ -23,34 +20,24 @@ if TYPE_CHECKING:
     from pki.credential import StoredIdentity
     from pki.files import HubFiles
 
-log = logging.getLogger(__name__)
-
-# gRPC uses a replaced configuration after it was freed when handshakes overlap the swap (grpc/grpc#36693).
-# Swapping rarely, and letting the handshakes that began before finish first, keeps clear of that.
-SWAP_INTERVAL_MIN: Final = timedelta(seconds=60)
 SWAP_PAUSE_S: Final = 0.05
+"""gRPC uses a replaced configuration after it was freed when handshakes overlap the swap (grpc/grpc#36693).
+
+Swapping twice a day, and letting the handshakes that began before finish first, keeps clear of that.
+"""
 
 
 class Certificate:
     """What both ports show."""
 
-    def __init__(
-        self,
-        files: HubFiles,
-        clock: Clock,
-        *,
-        lifetime: timedelta = profiles.LEAF_LIFETIME,
-        swap_interval: timedelta = SWAP_INTERVAL_MIN,
-    ) -> None:
+    def __init__(self, files: HubFiles, clock: Clock) -> None:
         self._files = files
         self._clock = clock
-        self._lifetime = lifetime
-        self._swap_interval = swap_interval
         self._ports: list[Port] = []
         self._identity = files.load_identity()
         now = clock.now()
         if stage(self._identity.not_before, self._identity.not_after, now) is not Stage.FRESH:
-            self._identity = renew_hub(files, now=now, lifetime=lifetime)
+            self._identity = renew_hub(files, now=now)
 
     @property
     def hub_name(self) -> str:
@@ -69,22 +56,13 @@ class Certificate:
 
     async def keep_fresh(self, chance: Callable[[], float]) -> None:
         """Renew at half-life, for ever. *chance* gives a number in [0, 1)."""
-        while True:
-            due = renew_at(self._identity.not_before, self._identity.not_after, chance())
-            wait = max(due - self._clock.now(), self._swap_interval)
-            await asyncio.sleep(wait.total_seconds())
-            self._renew()
+        await keep_fresh(self._identity, self._renew, clock=self._clock, chance=chance)
 
-    def _renew(self) -> None:
-        try:
-            self._identity = renew_hub(self._files, now=self._clock.now(), lifetime=self._lifetime)
-        except (PkiError, OSError) as error:
-            # The old one is good for half its life yet; the next round tries again.
-            log.error("hub certificate not renewed", extra={"why": str(error)})  # noqa: TRY400  # told in a sentence
-            return
+    async def _renew(self) -> StoredIdentity:
+        self._identity = await asyncio.to_thread(renew_hub, self._files, now=self._clock.now())
         for port in self._ports:
             port.publish(self._identity)
-        log.info("hub certificate renewed", extra={"expires_at": self._identity.not_after.isoformat()})
+        return self._identity
 
 
 class Port:

@@ -23,6 +23,6 @@ class HubConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Where whoever has a join token gets a certificate; 0 takes a free port."""
     advertise: tuple[str, ...] = ()
     """Host names and IP addresses that nodes reach this hub by, best first; found by itself when empty."""
-    flush_ms: Annotated[int, Meta(ge=1, le=1_000)] | None = None
-    """How long spokes gather tokens before they send them; 15 to 50 ms, by what runs, when it is not set."""
+    flush_ms: Annotated[int, Meta(ge=15, le=50)] | None = None
+    """How long spokes gather tokens before they send them; by what runs when it is not set."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

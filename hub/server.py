@@ -21,8 +21,8 @@ from hub.rpc.inference import InferenceService
 from hub.rpc.interceptors import enrol_gate, mesh_gate
 from hub.rpc.mesh import MeshService
 from hub.store import Store
-from hubspoke.channel import COMMON_OPTIONS
-from hubspoke.errors import InvalidRequest
+from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
+from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.address import address, parse_host
 from pki.hosts import machine_hosts
 from pki.tokens import ADDRESSES_MAX
@@ -45,6 +45,10 @@ STOP_GRACE_S: Final = 10.0
 """For answers that are under way when the hub is stopped."""
 
 ENROL_MESSAGE_BYTES_MAX: Final = 16 * 1024
+ENROL_CALLS_MAX: Final = 32
+"""Calls of strangers that are served at a time; more are refused."""
+ENROL_IDLE_MS: Final = 30_000
+"""A stranger's connection without a call is closed after this."""
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 
 SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
@@ -77,6 +81,7 @@ async def running(
         identities = Identities(
             store, authorities.load_node_issuer(), files.load_anchors(now=clock.now()), clock
         )
+        await store.purge(clock.now().timestamp())
         await identities.load()
         await identities.adopt(authorities.load_admin())
         sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
@@ -86,7 +91,7 @@ async def running(
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_sweep(sessions)),
-                group.create_task(_save(dispatch, store)),
+                group.create_task(_save_now_and_then(dispatch, store)),
                 group.create_task(certificate.keep_fresh(chance)),
             ]
             await servers.start()
@@ -96,7 +101,7 @@ async def running(
                 await servers.stop(sessions)
                 for task in tasks:
                     task.cancel()
-        await store.save_speeds(dispatch.take_measured())
+        await _save(dispatch, store)
     finally:
         await store.close()
 
@@ -109,8 +114,15 @@ class Servers:
         self._mesh = grpc.aio.server(
             interceptors=(mesh_gate(identities),), options=(*COMMON_OPTIONS, *SERVER_OPTIONS)
         )
-        enrol_options = (*SERVER_OPTIONS, ("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES_MAX))
-        self._enrol = grpc.aio.server(interceptors=(enrol_gate(),), options=enrol_options)
+        enrol_options = (
+            *KEEPALIVE_OPTIONS,
+            *SERVER_OPTIONS,
+            ("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES_MAX),
+            ("grpc.max_connection_idle_ms", ENROL_IDLE_MS),
+        )
+        self._enrol = grpc.aio.server(
+            interceptors=(enrol_gate(),), options=enrol_options, maximum_concurrent_rpcs=ENROL_CALLS_MAX
+        )
         mesh_credentials = certificate.server_credentials(identities.issuer_pem)
         enrol_credentials = certificate.server_credentials(None)
         self.ports = Ports(
@@ -159,9 +171,17 @@ async def _sweep(sessions: Sessions) -> None:
 
 
 async def _save(dispatch: Dispatch, store: Store) -> None:
+    measured = dispatch.take_measured()
+    try:
+        await store.save_speeds(measured)
+    except StoreFailed:
+        dispatch.keep_measured(measured)  # figures can wait; the store has logged why
+
+
+async def _save_now_and_then(dispatch: Dispatch, store: Store) -> None:
     while True:
         await asyncio.sleep(SAVE_S)
-        await store.save_speeds(dispatch.take_measured())
+        await _save(dispatch, store)
 
 
 def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials) -> int:

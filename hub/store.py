@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import sqlalchemy as sa
 
 from hub.core.types import Speed
-from hubspoke.errors import AlreadyEnrolled, Unauthenticated
+from hubspoke.errors import AlreadyEnrolled, StoreFailed, Unauthenticated
 from hubspoke.types import ModelKey, SpokeId
 from pki.identity import Identity, NodeName, Role
 
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 LOCK_TIMEOUT_S: Final = 5.0
 """How long a write waits for another process that has the database open."""
+
+TOKENS_KEPT_S: Final = 7 * 86_400.0
+"""How long a token is remembered after its end, so that a late try gets a word about it."""
 
 T = TypeVar("T")
 
@@ -98,6 +104,11 @@ class Store:
             lambda connection: connection.execute(sa.select(_nodes.c.name, _nodes.c.role)).all()
         )
         return {NodeName(row.name): Role(row.role) for row in rows}
+
+    async def purge(self, now: float) -> None:
+        """Forget the tokens that ended long ago."""
+        old = sa.delete(_tokens).where(_tokens.c.expires_at < now - TOKENS_KEPT_S)
+        await self._run(lambda connection: connection.execute(old))
 
     async def add_token(
         self, token_id: str, secret_hash: bytes, identity: Identity, *, now: float, expires_at: float
@@ -233,8 +244,12 @@ class Store:
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         def transaction() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("store failed", extra={"why": str(error.__cause__ or error)})
+                raise StoreFailed("the hub's database cannot be read or written; its log says why") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 

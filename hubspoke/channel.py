@@ -24,17 +24,21 @@ DIAL_TIMEOUT_S: Final = 10.0
 DIAL_STAGGER_S: Final = 0.25
 """Head start of each address over the next one, as RFC 8305 recommends."""
 
-COMMON_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    # With the probe on, gRPC grows the window and 8.7 MB pile up for a stream that nobody reads.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+KEEPALIVE_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # keepalive_timeout alone does not end a dead connection: the acknowledgement has a timeout of its own, 60 s.
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+)
+
+COMMON_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+    *KEEPALIVE_OPTIONS,
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    # With the probe on, gRPC grows the window and 8.7 MB pile up for a stream that nobody reads.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
 )
 
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -18,11 +19,13 @@ from hubspoke.wire import status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from typing import Self
+    from typing import Never, Self
 
     from hubspoke.clock import Clock
     from pki.credential import StoredIdentity
     from pki.files import NodeFiles
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -53,7 +56,7 @@ class Connection:
         self._dialling = asyncio.Lock()
         self._identity: StoredIdentity
         self._line: _Line
-        self._renewal: asyncio.Task[None]
+        self._renewal: asyncio.Task[Never]
 
     async def __aenter__(self) -> Self:
         """Dial. Raise Unreachable, Unauthenticated for a certificate that has ended, or a PkiError for bad files."""
@@ -68,6 +71,7 @@ class Connection:
             # No TaskGroup: it would wrap the errors of the caller's own block into an ExceptionGroup.
             renewal = keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
             self._renewal = asyncio.create_task(renewal, name="renewal")
+            self._renewal.add_done_callback(_tell_of_defect)
             opening.pop_all()
         return self
 
@@ -128,6 +132,12 @@ class Connection:
             raise Unauthenticated(_not_valid_now(identity, f"{now:%Y-%m-%d %H:%M} UTC"))
         credentials = channel_credentials(identity, self._files.load_anchors(now=now))
         return await dial(self._addresses, credentials)
+
+
+def _tell_of_defect(renewal: asyncio.Task[Never]) -> None:
+    """Log why *renewal* has ended, which it never should: the connection lives on, and its certificate does not."""
+    if not renewal.cancelled() and (error := renewal.exception()) is not None:
+        log.error("renewal has stopped unexpectedly", exc_info=error)
 
 
 async def _typed(call: Awaitable[T]) -> T:

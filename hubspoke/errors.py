@@ -37,6 +37,7 @@ MeshError
 │   ├── AlreadyEnrolled           the name or key is taken
 │   └── RateLimited               too many tries
 ├── Unreachable               no hub answers, seen from here
+├── StoreFailed               the hub's database cannot be read or written
 └── InternalError             a defect of ours; the request id finds it in the log
 """
 
@@ -274,6 +275,12 @@ class Unreachable(MeshError):
     reason = "unreachable"
 
 
+class StoreFailed(MeshError):
+    """The hub's database cannot be read or written."""
+
+    reason = "store_failed"
+
+
 class InternalError(MeshError):
     """A defect of ours; the request id in the message finds it in the hub's log."""
 
@@ -312,6 +319,7 @@ STATUS: dict[type[MeshError], Status] = {
     AlreadyEnrolled: Status("ALREADY_EXISTS", 409),
     RateLimited: Status("RESOURCE_EXHAUSTED", 429),
     Unreachable: Status("UNAVAILABLE", 503),
+    StoreFailed: Status("UNAVAILABLE", 503),
     InternalError: Status("INTERNAL", 500),
 }
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-LEVELS: Final = ("debug", "info", "warning", "error")
 _OWN_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -27,12 +27,15 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `ts`, `level`, `logger`, `event`, and the event's own fields."""
+    """One JSON object a line: `ts`, `level`, `logger`, `event`, and the event's own fields.
+
+    `ts` is in UTC, so that the logs of two machines can be put together.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of an event."""
         line: dict[str, object] = {
-            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "ts": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
@@ -52,6 +55,11 @@ class TextFormatter(logging.Formatter):
         level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
         line = f"{self.formatTime(record, '%H:%M:%S')} {level}{record.getMessage()} {fields}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _utc(since_epoch_s: float) -> str:
+    text = datetime.fromtimestamp(since_epoch_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

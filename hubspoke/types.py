@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,6 +14,13 @@ SpokeId = NewType("SpokeId", str)
 
 ModelKey = NewType("ModelKey", str)
 """What makes a model the same model: its digest, or `<spoke>/<engine>/<name>` where there is none."""
+
+
+class Place(NamedTuple):
+    """A model of one engine, as the spoke that has it names it."""
+
+    engine: str
+    model: str
 
 
 class Capability(StrEnum):

@@ -19,7 +19,6 @@ PEM_BYTES_MAX = 64 * 1024
 BLOCKS_MAX = 16
 
 CERTIFICATE = "CERTIFICATE"
-PRIVATE_KEY = "PRIVATE KEY"
 
 _BLOCK = re.compile(
     r"\s*(?P<text>-----BEGIN (?P<label>[A-Z0-9 ]+)-----\r?\n(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----)\s*"

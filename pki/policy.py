@@ -98,7 +98,7 @@ def read_peer(certificate: x509.Certificate) -> Peer:
 def check_current(peer: Peer, *, issuers: frozenset[KeyId], now: datetime) -> None:
     """Raise `PeerRefused` unless *peer* counts at *now* and its issuer is one of *issuers*.
 
-    For every call, and for the sweep over streams that outlive their certificate.
+    For every call: TLS has looked at the certificate once, when the connection began.
     """
     if peer.issuer not in issuers:
         raise PeerRefused(Refusal.UNKNOWN_ISSUER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -14,20 +15,28 @@ from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import PermissionDenied, Unauthenticated, Unreachable
 from hubspoke.renewal import keep_fresh
+from hubspoke.signals import stop_signals
 from hubspoke.types import LoadPlan
 from pki.files import NodeFiles
 from pki.identity import Role
+from spoke.config import AUTO, OFF
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.ollama import OllamaEngine
+from spoke.engines.ollama_address import address, is_here, usual_address
+from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.openai import OpenAiEngine
+from spoke.engines.openai_http import Endpoint
 from spoke.gpu.memory import host_memory
+from spoke.gpu.none import NoGpus
 from spoke.gpu.nvml import NvmlProbe
 from spoke.link.boundary import contained
 from spoke.link.machine import Machine
 from spoke.link.reconnect import Link
 from spoke.models.store import SHIPPED, ModelStore
-from spoke.platform import here, stop_signals
+from spoke.platform import here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import grpc
@@ -35,6 +44,8 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from pki.credential import StoredIdentity
     from spoke.config import SpokeConfig
+    from spoke.engines.base import Engine
+    from spoke.gpu.base import GpuProbe
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +136,9 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
     clock, platform = SystemClock(), here()
     store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
     plan = LoadPlan(slots=config.model_slots, context_tokens=config.context_tokens)
-    engines = (EmbeddedEngine(store, plan=plan, platform=platform, clock=clock),)
     gpus = NvmlProbe()
+    embedded = EmbeddedEngine(store, plan=plan, platform=platform, clock=clock)
+    engines: tuple[Engine, ...] = (embedded, *_outside(config, gpus))
     agent = Agent(
         NodeFiles(directory),
         Machine(engines, gpus, host_memory, only=frozenset(config.models)),
@@ -137,8 +149,25 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
         chance=random.random,
     )
     try:
-        with stop_signals(agent.stop, platform):
+        with stop_signals(agent.stop):
             await agent.run()
     finally:
-        for part in (*engines, store, gpus):
-            await contained("closing", part.aclose())
+        for close in (*(engine.aclose for engine in engines), store.aclose, gpus.aclose):
+            await contained("closing", close())
+
+
+def _outside(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
+    """Build the engines that run by themselves; raise InvalidRequest when one cannot be reached as configured."""
+    if config.ollama != OFF:
+        is_expected = config.ollama != AUTO
+        url = address(config.ollama) if is_expected else usual_address(os.environ)
+        yield OllamaEngine(
+            OllamaClient(url),
+            plan=LoadPlan(slots=config.ollama_slots, context_tokens=config.context_tokens),
+            gpus=gpus.probe if is_here(url) else NoGpus().probe,
+            expected=is_expected,
+        )
+    for server in config.openai:
+        endpoint = Endpoint(server.base_url, server.api_key(os.environ))
+        plan = LoadPlan(slots=server.slots, context_tokens=server.context_tokens)
+        yield OpenAiEngine(server.name, endpoint, plan)

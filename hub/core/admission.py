@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import DeadlineExceeded, QueueFull
+from hubspoke.errors import QueueFull
 from hubspoke.types import Priority
 
 if TYPE_CHECKING:
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT: Final = 256
 """Requests that may wait at once."""
+
+QUEUE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Bytes of requests that may wait at once: a few long ones weigh as much as all short ones together."""
 
 QUEUE_LIMIT_BATCH: Final = QUEUE_LIMIT // 2
 """Batch requests are refused from here on: the rest is for people."""
@@ -23,16 +26,20 @@ BATCH_AGEING_S: Final = 60.0
 """A batch request that waited so long counts as interactive, so that it is served at all."""
 
 
-def admit(ask: Ask, waiting: int, now: float) -> None:
-    """Let *ask* in beside *waiting* others; raise DeadlineExceeded when it is too late, QueueFull when there are too many."""
-    if ask.deadline_at is not None and ask.deadline_at <= now:
-        raise DeadlineExceeded("the deadline of the request had passed when it arrived: give it more time")
+def admit(ask: Ask, waiting: int, queued_bytes: int) -> None:
+    """Let *ask* in beside *waiting* others, *queued_bytes* with it; raise QueueFull when that is too much."""
     limit = QUEUE_LIMIT_BATCH if ask.priority is Priority.BATCH else QUEUE_LIMIT
     if waiting >= limit:
         raise QueueFull(
             f"{waiting} requests wait already, and at most {limit} may with priority {ask.priority}: try again later",
             waiting=waiting,
             limit=limit,
+        )
+    if queued_bytes > QUEUE_BYTES_MAX:
+        raise QueueFull(
+            f"requests of {queued_bytes} bytes would wait, and at most {QUEUE_BYTES_MAX} may: try again later",
+            queued_bytes=queued_bytes,
+            limit_bytes=QUEUE_BYTES_MAX,
         )
 
 

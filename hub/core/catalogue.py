@@ -7,9 +7,9 @@ from collections import defaultdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hub.core.types import IN_SESSION, Catalogue, Place, Speed, Target
+from hub.core.types import IN_SESSION, Catalogue, Speed, Target
 from hubspoke.errors import UnknownModel
-from hubspoke.types import ModelKey, ModelState, ModelSummary, Replica
+from hubspoke.types import ModelKey, ModelState, ModelSummary, Place, Replica
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from hub.core.catalogue import catalogue_of
-from hub.core.types import IN_SESSION, FailedLoad, PendingLoad, Place, Registry, Spoke
+from hub.core.types import IN_SESSION, FailedLoad, PendingLoad, Registry, Spoke
 from hubspoke.errors import EngineTimeout, InvalidRequest, SessionReplaced
-from hubspoke.types import SpokeState
+from hubspoke.types import Place, SpokeState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ LOAD_S_MAX: Final = 900.0
 LOAD_RETRY_S: Final = 30.0
 """How long a load that failed is not tried again at the same place."""
 
-SPOKES_LISTED_MAX: Final = 10_000
+SPOKES_LISTED_MAX: Final = 1_000
 """Beyond it, the spokes that are gone for longest are forgotten; those in session never are."""
 
 MODELS_PER_SPOKE_MAX: Final = 2_000
@@ -72,7 +72,7 @@ def registered(
         last_seen_at=now,
         lease_ends_at=now + LEASE_S,
         failed_loads=MappingProxyType({}) if before is None else _still_barred(before, inventory, now),
-        speeds=MappingProxyType(dict(speeds)),
+        speeds=MappingProxyType({**speeds, **({} if before is None else before.speeds)}),
     )
     return _with_room(_with(registry, spoke))
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hub.core.catalogue import Holding
-    from hub.core.types import Place, Traffic
+    from hub.core.types import Traffic
+    from hubspoke.types import Place
 
 
 class Plan(NamedTuple):

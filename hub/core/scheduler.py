@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hub.core import estimator, room
 from hub.core.catalogue import holding_of, holdings, resolve
 from hub.core.eligibility import eligible
-from hub.core.types import Assign, Load, Place, Refuse, Wait
+from hub.core.types import Assign, Load, Refuse, Wait
 from hub.core.vram import unloading
 from hubspoke.errors import MeshError
-from hubspoke.types import ModelState
+from hubspoke.types import ModelState, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

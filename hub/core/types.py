@@ -12,16 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hubspoke.errors import MeshError
-    from hubspoke.types import Capability, Inventory, Model, ModelKey, Priority, SpokeId
+    from hubspoke.types import Capability, Inventory, Model, ModelKey, Place, Priority, SpokeId
 
 IN_SESSION: Final = frozenset({SpokeState.READY, SpokeState.SILENT, SpokeState.DRAINING})
-
-
-class Place(NamedTuple):
-    """A model of one engine, as the spoke that has it names it."""
-
-    engine: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hub.core.catalogue import engine_of
-from hub.core.types import Place
-from hubspoke.types import GpuKind
+from hubspoke.types import GpuKind, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,8 +87,9 @@ def occupied_bytes(inventory: Inventory, model: Model) -> int:
     loaded = model.loaded
     if loaded is None:
         return 0
-    if loaded.vram_bytes is not None and _cards(inventory, engine_of(inventory, model.engine)):
-        return loaded.vram_bytes
+    if _cards(inventory, engine_of(inventory, model.engine)):
+        # On cards, what the process takes of main memory says nothing.
+        return model.size_bytes if loaded.vram_bytes is None else loaded.vram_bytes
     return loaded.memory_bytes or model.size_bytes
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hub.core import admission, estimator
 from hub.core.types import Ask, Speed
 from hub.dispatch.queue import Queue, Waiter
-from hubspoke.errors import DeadlineExceeded, MeshError, is_retryable
+from hub.relay.work import SINK_STALL_S
+from hubspoke.errors import ClientStalled, DeadlineExceeded, MeshError, is_retryable
 from hubspoke.types import Capability, Started, Waiting
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Dispatch:
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
         ask = self._ask(call)
-        admission.admit(ask, len(self._queue), self._clock.monotonic())
+        admission.admit(ask, len(self._queue), self._queue.size_bytes + len(call.body))
         try:
             async with asyncio.timeout(call.timeout_s):
                 return await self._attempts(ask, call)
@@ -74,6 +75,10 @@ class Dispatch:
             raise DeadlineExceeded(
                 "the deadline passed before the answer was complete; allow more time"
             ) from error
+
+    def keep_measured(self, measured: dict[tuple[SpokeId, ModelKey], Speed]) -> None:
+        """Take back what could not be stored; what was measured since counts more."""
+        self._measured = {**measured, **self._measured}
 
     def take_measured(self) -> dict[tuple[SpokeId, ModelKey], Speed]:
         """Give what was measured since this was last asked, for the store."""
@@ -146,14 +151,15 @@ class Dispatch:
                 waiting = Waiting(waiter.wait.loading)
                 if waiting != told:
                     told = waiting
-                    await client.tell(waiting)
+                    await _tell(client, waiting)
                     continue  # something may have changed meanwhile
             await waiter.news.wait()
         return waiter.grant
 
     async def _announce(self, grant: Grant, ask: Ask, client: Client, attempt: int) -> None:
         target = grant.decision.target
-        await client.tell(
+        await _tell(
+            client,
             Started(
                 spoke=target.spoke,
                 model=target.place.model,
@@ -161,7 +167,7 @@ class Dispatch:
                 queue_s=self._clock.monotonic() - ask.arrived_at,
                 attempt=attempt,
                 also_named=grant.decision.also_named,
-            )
+            ),
         )
         grant.job.announced.set()
 
@@ -185,6 +191,16 @@ class Dispatch:
             arrived_at=now,
             deadline_at=None if call.timeout_s is None else now + call.timeout_s,
         )
+
+
+async def _tell(client: Client, event: Waiting | Started) -> None:
+    try:
+        async with asyncio.timeout(SINK_STALL_S):
+            await client.tell(event)
+    except TimeoutError as error:
+        raise ClientStalled(
+            f"nothing was read for {SINK_STALL_S:g} s; read the answer as it comes"
+        ) from error
 
 
 def _settle(job: Job) -> None:

@@ -56,11 +56,18 @@ class Queue:
         self._waiters: list[Waiter] = []
         # Attempts are never numbered alike, over restarts of the hub too.
         self._last_attempt = int(clock.now().timestamp() * 1_000_000)
+        self._is_pumping = False
+        self._is_due = False
         sessions.changed = self.pump
 
     def __len__(self) -> int:
         """Count those who wait."""
         return len(self._waiters)
+
+    @property
+    def size_bytes(self) -> int:
+        """Count the bytes of the requests that wait."""
+        return sum(len(waiter.request) for waiter in self._waiters)
 
     def add(self, waiter: Waiter) -> None:
         """Let *waiter* wait; what can be decided at once is decided before this returns."""
@@ -74,9 +81,18 @@ class Queue:
 
     def pump(self) -> None:
         """Decide on everybody who waits, in their order."""
-        if not self._waiters:
-            return
-        now = self._clock.monotonic()
+        self._is_due = True
+        if self._is_pumping:
+            return  # a decision has changed something: whoever is deciding does it all again
+        self._is_pumping = True
+        try:
+            while self._is_due and self._waiters:
+                self._is_due = False
+                self._decide_all(self._clock.monotonic())
+        finally:
+            self._is_pumping = False
+
+    def _decide_all(self, now: float) -> None:
         stuck: dict[Kind, list[Waiter]] = {}
         for waiter in self._in_order(now):
             kind = _kind(waiter.ask)
@@ -89,9 +105,8 @@ class Queue:
                 if waiter.wait is not None:
                     stuck[kind] = [waiter]
         for waiters in stuck.values():
-            if (
-                len(waiters) > 1
-            ):  # the length of a queue may be worth another replica, which only its end can tell
+            # The length of a queue may be worth another replica, which only its end can tell.
+            if len(waiters) > 1:
                 self._decide(waiters[-1], len(waiters) - 1, now)
 
     def _in_order(self, now: float) -> Iterator[Waiter]:

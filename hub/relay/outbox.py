@@ -32,14 +32,13 @@ class Outbox(Generic[T]):
         return self._closed
 
     def put(self, item: T) -> None:
-        """Queue *item*; a stream that does not take what is written to it is closed instead."""
+        """Queue *item*, unless the stream is about to end. Raise ProtocolViolation when too much waits already."""
+        if self._closed:
+            return
         if len(self._waiting) >= self._limit:
-            self.close(
-                ProtocolViolation(f"the stream does not take its messages; {self._limit} wait already")
-            )
-        elif not self._closed:
-            self._waiting.append(item)
-            self._wake.set()
+            raise ProtocolViolation(f"the stream does not take its messages; {self._limit} wait already")
+        self._waiting.append(item)
+        self._wake.set()
 
     def close(self, error: MeshError | None = None) -> None:
         """End the stream: once everything queued is out, or at once with *error*. The first call counts."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.core import registry as reg
 from hub.core.estimator import loaded_in
-from hub.core.types import Place, Registry, Speed, Traffic
+from hub.core.types import Registry, Speed, Traffic
 from hub.relay.outbox import Outbox
 from hub.relay.work import WorkStream
 from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hub.relay.work import Job
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
-    from hubspoke.types import Inventory, ModelKey, SpokeId
+    from hubspoke.types import Inventory, ModelKey, Place, SpokeId
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class Live:
     idle: dict[int, WorkStream] = field(default_factory=dict)
     loads: dict[int, Target] = field(default_factory=dict)
     sequence: int = 0
+    has_heartbeat: bool = False
 
 
 class Sessions:
@@ -96,11 +97,9 @@ class Sessions:
     def streams(self, spoke: SpokeId) -> tuple[int, int]:
         """Count the Work streams of *spoke* that are open, and those among them that are busy."""
         live = self._live.get(spoke)
-        return (
-            (0, 0)
-            if live is None
-            else (len(live.streams), sum(s.job is not None for s in live.streams.values()))
-        )
+        if live is None:
+            return 0, 0
+        return len(live.streams), sum(stream.job is not None for stream in live.streams.values())
 
     def flush_s(self) -> float:
         """Say how long spokes are to gather tokens, given what runs."""
@@ -137,8 +136,12 @@ class Sessions:
         return session
 
     def heartbeat(self, spoke: SpokeId, session: int) -> Outbox[Reply]:
-        """Give what is to be written to the heartbeat stream of a session."""
-        return self._require(spoke, session).heartbeat
+        """Give what is to be written to the heartbeat stream of a session, of which there is one."""
+        live = self._require(spoke, session)
+        if live.has_heartbeat:
+            raise ProtocolViolation("a session has one Heartbeat stream, and it is open already")
+        live.has_heartbeat = True
+        return live.heartbeat
 
     def beat(
         self, spoke: SpokeId, session: int, sequence: int, *, inventory: Inventory | None, draining: bool
@@ -150,7 +153,7 @@ class Sessions:
             self.registry, spoke, session, inventory=inventory, draining=draining, now=now
         )
         live.sequence = sequence
-        live.heartbeat.put(Reply(sequence))
+        self._tell(spoke, live, Reply(sequence))
         self.changed()
 
     def order_load(self, load: Load) -> None:
@@ -162,7 +165,7 @@ class Sessions:
         self.registry = reg.load_started(self.registry, load, self._clock.monotonic())
         unloads = tuple(UnloadOrder(self._next_number(), place) for place in load.unload)
         order = LoadOrder(number, target.place, target.context_tokens)
-        live.heartbeat.put(Reply(live.sequence, (*unloads, order)))
+        self._tell(target.spoke, live, Reply(live.sequence, (*unloads, order)))
         log.info("load ordered", extra={"spoke": target.spoke, "model": target.place.model})
 
     def order_ended(
@@ -211,8 +214,12 @@ class Sessions:
 
     def close(self) -> None:
         """End every session: the hub is going away."""
+        # First all of them leave, so that nobody who waits is given to one that is about to go.
+        for spoke, live in self._live.items():
+            self.registry = reg.left(self.registry, spoke, live.session)
         for spoke in tuple(self._live):
             self._drop(spoke, NoSpoke("the hub is stopping; connect again in a while"))
+        self.changed()
 
     def open_work(self, spoke: SpokeId, session: int, number: int) -> WorkStream:
         """Take in a new Work stream; raise SessionReplaced or ProtocolViolation for one that cannot be."""
@@ -240,7 +247,7 @@ class Sessions:
         place = (target.spoke, target.key)
         self._jobs[stream] = place
         self._running[place] += 1
-        stream.assign(job)
+        stream.assign(job, self._clock.monotonic())
         return stream
 
     def measured(self, spoke: SpokeId, key: ModelKey, speed: Speed) -> None:
@@ -274,6 +281,13 @@ class Sessions:
             self._drop(spoke, error)
             log.info(event, extra={"spoke": spoke, "session": session})
             self.changed()
+
+    def _tell(self, spoke: SpokeId, live: Live, reply: Reply) -> None:
+        try:
+            live.heartbeat.put(reply)
+        except ProtocolViolation as error:
+            self.registry = reg.lost(self.registry, spoke, live.session)
+            self._end(spoke, live.session, "spoke lost", error)
 
     def _drop(self, spoke: SpokeId, error: MeshError | None) -> None:
         live = self._live.pop(spoke, None)

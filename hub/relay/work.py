@@ -15,7 +15,7 @@ import grpc
 from hub.core import slot
 from hub.core.slot import Event, Slot, SlotState
 from hub.relay.outbox import Outbox
-from hubspoke.errors import ClientStalled, MeshError, ProtocolViolation, SpokeLost
+from hubspoke.errors import ClientStalled, EngineTimeout, MeshError, ProtocolViolation, SpokeLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +31,9 @@ DRAIN_S: Final = 10.0
 
 SINK_STALL_S: Final = 30.0
 """How long a client may leave a message unread before its call is ended."""
+
+PROGRESS_S_MAX: Final = 900.0
+"""How long a spoke may say nothing about a job. A long prompt on a slow processor takes minutes."""
 
 OUTBOX_LIMIT: Final = 4
 """An assignment and its cancel, twice: more can only wait for a spoke that has stopped reading."""
@@ -95,6 +98,7 @@ class WorkStream:
         self._sink: Sink | None = None
         self._passing_since: float | None = None
         self._draining_since: float | None = None
+        self._heard_at = 0.0
         self._gave_up = False
 
     @property
@@ -116,25 +120,27 @@ class WorkStream:
         self._slot = slot.step(self._slot, Event.WITHDRAW)
         self._changed(self)
 
-    def assign(self, job: Job) -> None:
+    def assign(self, job: Job, now: float) -> None:
         """Send *job* to the spoke. The slot must be idle."""
         self._slot = slot.step(self._slot, Event.ASSIGN, job.assignment.attempt)
         self.job = job
         self._sink = job.sink
-        self.outbox.put(job.assignment)
+        self._heard_at = now
+        self._send(job.assignment)
 
     def cancel(self, job: Job, now: float) -> None:
         """Stop *job*: nothing more of it is passed on, and the slot is free once the spoke has said Last."""
         if self.job is job and self._slot.state is SlotState.BUSY:
             self._slot = slot.step(self._slot, Event.CANCEL, job.assignment.attempt)
             self._sink = None
-            job.announced.set()  # a reader that waits for it goes on, and drops what it holds
             self._draining_since = now
-            self.outbox.put(Cancel(job.assignment.attempt))
+            self._wake_reader()
+            self._send(Cancel(job.assignment.attempt))
 
     async def chunk(self, attempt: int, body: bytes, tokens: int, now: float) -> None:
         """Pass some of the answer on."""
         slot.check_chunk(self._slot, attempt)
+        self._heard_at = now
         if tokens and self.job is not None:
             self.job.has_text = True
         await self._pass_on(body, now)
@@ -163,9 +169,12 @@ class WorkStream:
         self._changed(self)
 
     def sweep(self, now: float) -> None:
-        """Give up a client that has stopped reading, and a spoke that does not end what was cancelled."""
-        if self._passing_since is not None and now - self._passing_since > SINK_STALL_S:
-            self._give_up_client()
+        """Give up a client that has stopped reading, and a spoke that neither goes on nor ends what was cancelled."""
+        if self._passing_since is not None:
+            if now - self._passing_since > SINK_STALL_S:
+                self._give_up_client()
+        elif self.job is not None and now - self._heard_at > PROGRESS_S_MAX:
+            self.job.fail(EngineTimeout(f"{self.spoke} has said nothing about this for {PROGRESS_S_MAX:g} s"))
         if self._draining_since is not None and now - self._draining_since > DRAIN_S:
             self.close(ProtocolViolation(f"no Last within {DRAIN_S:g} s of Cancel"))
 
@@ -188,15 +197,29 @@ class WorkStream:
             self._passing_since = None
 
     def _give_up_client(self) -> None:
-        # Ending the call does not end a write to it: gRPC keeps that until the client reads or disconnects. The
-        # reader of this stream waits in that very write, and nowhere else while `_passing_since` is set.
-        if self._reader is None or self.job is None:
-            return
-        self.job.fail(ClientStalled(f"nothing was read for {SINK_STALL_S:g} s; read the answer as it comes"))
+        if self.job is not None:
+            self.job.fail(
+                ClientStalled(f"nothing was read for {SINK_STALL_S:g} s; read the answer as it comes")
+            )
         self._sink = None
-        self._passing_since = None
-        self._gave_up = True
-        self._reader.cancel()
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        """Have the reader go on when it waits for a client that does not read.
+
+        Ending a client's call does not end a write to it: gRPC keeps that until the client reads or disconnects. The
+        reader of this stream waits in that very write, and nowhere else, while `_passing_since` is set.
+        """
+        if self._passing_since is not None and self._reader is not None:
+            self._passing_since = None
+            self._gave_up = True
+            self._reader.cancel()
+
+    def _send(self, item: Assignment | Cancel) -> None:
+        try:
+            self.outbox.put(item)
+        except ProtocolViolation as error:
+            self.close(error)
 
     def _free(self, what: Event, attempt: int) -> Job:
         self._slot = slot.step(self._slot, what, attempt)

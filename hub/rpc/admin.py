@@ -53,11 +53,10 @@ class AdminService(rpc.AdminServiceServicer):
         _context: grpc.aio.ServicerContext[pb.CreateJoinTokenRequest, pb.CreateJoinTokenResponse],
     ) -> pb.CreateJoinTokenResponse:
         """Make a one-use join token."""
-        has_lifetime = request.HasField("lifetime")
         token = await self._identities.create_token(
             request.name,
             enums.ROLE.from_wire(request.role),
-            timedelta(seconds=times.seconds(request.lifetime)) if has_lifetime else None,
+            times.span(request.lifetime) if request.HasField("lifetime") else None,
             self._enrol_addresses,
         )
         return pb.CreateJoinTokenResponse(token=token.text, expires_at=times.timestamp(token.expires_at))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from hub.core.catalogue import models
 from hub.dispatch.journey import Call
 from hubspoke.api.inference.v1 import inference_pb2 as pb
-from hubspoke.errors import DeadlineExceeded
+from hubspoke.channel import MESSAGE_BYTES_MAX
+from hubspoke.errors import DeadlineExceeded, RequestTooLarge
 from hubspoke.types import Started, Waiting
 from hubspoke.wire import fleet, inference
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     InferContext = grpc.aio.ServicerContext[bytes, bytes]
 
-SERVICE = "hubspoke.api.inference.v1.InferenceService"
+REQUEST_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
+"""An assignment wraps the request, and has to pass to the spoke as one message too."""
+
+SERVICE: Final = "hubspoke.api.inference.v1.InferenceService"
 
 
 class InferenceService:
@@ -47,6 +51,8 @@ class InferenceService:
 
     async def infer(self, body: bytes, context: InferContext) -> None:
         """Ask a model, and stream its answer."""
+        if len(body) > REQUEST_BYTES_MAX:
+            raise RequestTooLarge(f"the request has {len(body)} bytes; at most {REQUEST_BYTES_MAX} are taken")
         request, deadline = inference.request_from_bytes(body)
         await self._dispatch.infer(
             Call(request, body, StreamClient(context), self._timeout_s(deadline, context))

@@ -30,7 +30,7 @@ def to_wire(inventory: Inventory) -> pb.Inventory:
             total_bytes=inventory.memory.total_bytes, available_bytes=inventory.memory.available_bytes
         ),
         engines=[
-            pb.Engine(name=engine.name, version=engine.version, fault=engine.fault, gpus=engine.gpus)
+            pb.Engine(name=engine.name, version=engine.version, fault=_shown(engine.fault), gpus=engine.gpus)
             for engine in inventory.engines
         ],
         models=[_model_to_wire(model) for model in inventory.models],
@@ -69,7 +69,7 @@ def _gpu_to_wire(gpu: Gpu) -> pb.Gpu:
         memory_free_bytes=gpu.memory_free_bytes,
         utilisation_percent=gpu.utilisation_percent,
         temperature_celsius=gpu.temperature_celsius,
-        fault=gpu.fault[:FAULT_CHARS_MAX],
+        fault=_shown(gpu.fault),
     )
 
 
@@ -86,7 +86,7 @@ def _gpu_from_wire(message: pb.Gpu) -> Gpu:
         memory_free_bytes=maybe("memory_free_bytes", message.memory_free_bytes),
         utilisation_percent=maybe("utilisation_percent", message.utilisation_percent),
         temperature_celsius=maybe("temperature_celsius", message.temperature_celsius),
-        fault=message.fault[:FAULT_CHARS_MAX],
+        fault=_shown(message.fault),
     )
 
 
@@ -94,7 +94,7 @@ def _engine_from_wire(message: pb.Engine) -> EngineInfo:
     return EngineInfo(
         name=_text("engine.name", message.name),
         version=_text("engine.version", message.version, required=False),
-        fault=message.fault[:FAULT_CHARS_MAX],
+        fault=_shown(message.fault),
         gpus=tuple(message.gpus[:GPUS_MAX]),
     )
 
@@ -177,6 +177,11 @@ def _text(field: str, value: str, *, required: bool = True) -> str:
     if not value.isprintable():
         raise InvalidRequest(f"{field} holds characters that cannot be printed")
     return value
+
+
+def _shown(text: str) -> str:
+    """Make free text fit for a terminal and a log: short, and without escape sequences."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:FAULT_CHARS_MAX])
 
 
 def _bounded(field: str, value: int, most: int) -> int:

@@ -14,10 +14,14 @@ from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import (
     Cancelled,
     DeadlineExceeded,
+    EngineProtocol,
     InternalError,
     MeshError,
     PermissionDenied,
+    RequestError,
     RequestTooLarge,
+    SessionError,
+    SpokeError,
     Unauthenticated,
     Unreachable,
     Unsupported,
@@ -26,6 +30,8 @@ from hubspoke.errors import (
 )
 
 DOMAIN: Final = "hubspoke"
+FAILURE_CHARS_MAX: Final = 500
+"""Of a spoke's own words: they end up in a trailer, which has a limit, on terminals and in logs."""
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 # What a status without an ErrorInfo of ours means: gRPC itself, or something between, has made it.
@@ -97,5 +103,9 @@ def failure_to_wire(error: MeshError) -> pb.Failure:
 
 
 def failure_from_wire(message: pb.Failure) -> MeshError:
-    """Rebuild an error from a stream's message."""
-    return from_reason(message.reason, message.message or "no message")
+    """Rebuild the error that a spoke met. What only a hub can say is not believed, and text is made fit to be shown."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in message.message[:FAILURE_CHARS_MAX])
+    error = from_reason(message.reason[:FAILURE_CHARS_MAX], text or "no message")
+    if isinstance(error, SpokeError | SessionError | RequestError):
+        return error
+    return EngineProtocol(f"the spoke failed: {text or 'no message'}")

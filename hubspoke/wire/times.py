@@ -25,6 +25,14 @@ def seconds(message: Duration) -> float:
     return message.seconds + message.nanos / NANOS_PER_S
 
 
+def span(message: Duration) -> timedelta:
+    """Give a Duration as a timedelta; raise InvalidRequest for one that is longer than any."""
+    try:
+        return timedelta(seconds=seconds(message))
+    except OverflowError as error:
+        raise InvalidRequest("a length of time is longer than anybody waits") from error
+
+
 def timestamp(when: datetime) -> Timestamp:
     """Give a moment, which must know its zone, as a Timestamp."""
     stamp = Timestamp()
@@ -40,8 +48,3 @@ def moment(message: Timestamp, field: str) -> datetime:
         raise InvalidRequest(
             f"{field} is no moment of the calendar; give a time between 0001 and 9999"
         ) from error
-
-
-def from_epoch(seconds_since_epoch: float) -> Timestamp:
-    """Give a Unix time as a Timestamp."""
-    return timestamp(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds_since_epoch))

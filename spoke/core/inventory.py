@@ -10,8 +10,7 @@ from hubspoke.types import Inventory
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hubspoke.types import EngineInfo, Gpu, HostMemory, Model
-    from spoke.core.slots import Place
+    from hubspoke.types import EngineInfo, Gpu, HostMemory, Model, Place
 
 # Free memory and load move all the time; smaller changes than these would be news in every beat.
 MEMORY_STEP_BYTES: Final = 64 * 1024 * 1024

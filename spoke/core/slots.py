@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import Draining, InternalError, ModelNotLoaded, ProtocolViolation, SlotTaken
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hubspoke.errors import SessionError
-    from hubspoke.types import Loaded, Model
+    from hubspoke.types import Loaded, Model, Place
 
 
 class Phase(StrEnum):
@@ -88,13 +88,6 @@ class Slot:
         """Give the slot after the hub cancelled *attempt*; one that has ended, or was declined, changes nothing."""
         runs = self.phase in {Phase.RUNNING, Phase.STOPPING} and attempt == self.attempt
         return self.after(Event.CANCEL) if runs else self
-
-
-class Place(NamedTuple):
-    """A model of one engine, as this spoke names it."""
-
-    engine: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,11 @@ class Engine(Protocol):
         """The engine's name on this spoke, as `Model.engine` gives it."""
         ...
 
-    async def probe(self) -> EngineInfo:
-        """Say whether it works; a backend that is down is a `fault`, not an error."""
+    async def probe(self) -> EngineInfo | None:
+        """Say whether it works; a backend that is down is a `fault`, not an error.
+
+        None: it was only looked for, and has never been there, so nobody needs to hear of it.
+        """
         ...
 
     async def models(self) -> tuple[Model, ...]:

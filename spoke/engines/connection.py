@@ -52,9 +52,9 @@ def transport(url: str, socket: Path | None = None) -> httpx.AsyncHTTPTransport:
 
 
 def refuse_mesh(headers: httpx.Headers) -> None:
-    """Raise EngineUnavailable when an answer with these *headers* is that of a mesh and not of an engine."""
+    """Raise EngineProtocol when an answer with these *headers* is that of a mesh and not of an engine."""
     if MESH_HEADER in headers:
-        raise EngineUnavailable(
+        raise EngineProtocol(
             "this address is the gateway of a mesh, and a mesh must not ask itself; "
             "give this spoke the address of the engine itself, or switch the engine off"
         )

@@ -60,5 +60,5 @@ def is_name(text: str) -> bool:
 
 def _context_tokens(listed: _Listed) -> int:
     told = (listed.max_model_len, listed.meta and listed.meta.n_ctx)
-    sound = (tokens for tokens in told if isinstance(tokens, int) and 0 < tokens <= CONTEXT_TOKENS_MAX)
+    sound = (tokens for tokens in told if type(tokens) is int and 0 < tokens <= CONTEXT_TOKENS_MAX)
     return next(sound, 0)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import ProtocolViolation, Unreachable, Unsupported
+from hubspoke.types import Place
 from hubspoke.wire import inventory as inventory_wire
 from hubspoke.wire import times
 from hubspoke.wire.status import failure_to_wire
 from spoke.core.coalesce import flush_interval_s
 from spoke.core.inventory import is_news
-from spoke.core.slots import Place
 
 if TYPE_CHECKING:
     from hubspoke.clock import Clock

@@ -18,8 +18,7 @@ from spoke.link.boundary import contained
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from hubspoke.types import Gpu, HostMemory, Model
-    from spoke.core.slots import Place
+    from hubspoke.types import Gpu, HostMemory, Model, Place
     from spoke.engines.base import Engine
     from spoke.gpu.base import GpuProbe
 
@@ -52,7 +51,7 @@ class Machine:
         self._memory = memory
         self._only = only
         self._gpus: tuple[Gpu, ...] | None = None
-        self._reports: dict[str, EngineReport] = {}
+        self._reports: dict[str, EngineReport | None] = {}  # None: looked for, and not there
         self._running: Counter[Place] = Counter()
         self._tell: list[Callable[[], None]] = []
         self.looked = asyncio.Event()
@@ -172,13 +171,14 @@ class Machine:
                 report = await contained("engine probe", _report(self._engines[name]))
             self._learn(name, _faulty(name, report.message) if isinstance(report, MeshError) else report)
 
-    def _learn(self, name: str, report: EngineReport) -> None:
+    def _learn(self, name: str, report: EngineReport | None) -> None:
         self._reports[name] = report
         self._renew()
 
     def _renew(self) -> None:
         before = self.inventory
-        self.inventory = compose(self._memory(), self._gpus or (), self._reports.values(), self._only)
+        reports = [report for report in self._reports.values() if report is not None]
+        self.inventory = compose(self._memory(), self._gpus or (), reports, self._only)
         if self._gpus is not None and len(self._reports) == len(self._engines):
             self.looked.set()
         if is_urgent(self.inventory, before):
@@ -194,8 +194,10 @@ class Machine:
                 tell()
 
 
-async def _report(engine: Engine) -> EngineReport:
+async def _report(engine: Engine) -> EngineReport | None:
     info = await engine.probe()
+    if info is None:
+        return None
     return EngineReport(info, () if info.fault else await engine.models())
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import DeadlineExceeded, ProtocolViolation, Unreachable, Unsupported
-from hubspoke.types import Finished
+from hubspoke.types import Finished, Place
 from hubspoke.wire import times
 from hubspoke.wire.enums import FINISH_REASON
 from hubspoke.wire.inference import delta_bytes, finished_bytes, request_from_bytes, usage_to_wire
 from hubspoke.wire.status import failure_to_wire
 from spoke.core.coalesce import Batch
-from spoke.core.slots import Event, Place, Slot, Terms, refusal
+from spoke.core.slots import Event, Slot, Terms, refusal
 from spoke.link.answer import Answer
 
 if TYPE_CHECKING:

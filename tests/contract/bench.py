@@ -11,7 +11,7 @@ from hubspoke.types import Delta, Finished, Message, Model, Request, Sampling, S
 from spoke.engines.base import Engine
 from spoke.platform import Platform
 
-LOOPBACK = Platform(has_unix_sockets=False, has_loop_signals=False)
+LOOPBACK = Platform(has_unix_sockets=False)
 """What Windows offers."""
 GREEDY = Sampling(temperature=0.0)
 SOON_S = 5.0
@@ -23,12 +23,17 @@ LONG = "count to 60", " ".join(str(number) for number in range(1, 61))
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """An engine, a model of it and what that model can do."""
+    """An engine, a model of it and what that model can do.
+
+    *onlooker* sees what the engine's backend has in memory, also when the engine is closed.
+    """
 
     engine: Engine
+    onlooker: Engine
     model: str = "tiny"
     slots: int = 2
     context_tokens: int = 2048
+    tells_cached_tokens: bool = True
 
 
 def chat(text: str, **changes: object) -> Request:

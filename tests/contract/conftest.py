@@ -1,16 +1,29 @@
 """The engines that the contract holds for. Each one has a real model, whose right answers are known."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from hubspoke.clock import SystemClock
 from hubspoke.types import LoadPlan
+from spoke.engines.launch import Ready, Serve
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.ollama import OllamaEngine
+from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.openai import OpenAiEngine
+from spoke.engines.openai_http import Endpoint
+from spoke.engines.supervisor import Child, start
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
 from tests.contract.bench import LOOPBACK, Bench
+from tests.fakes.ollama import OllamaDouble
+from tests.fakes.ollama_server import an_ollama
+
+PLAN = LoadPlan(slots=2, context_tokens=2048)
+START_TIMEOUT_S = 20.0
 
 
 @pytest.fixture
@@ -31,15 +44,94 @@ def platform(request: pytest.FixtureRequest) -> Platform:
 
 @pytest.fixture
 async def embedded(store: ModelStore, platform: Platform) -> AsyncIterator[EmbeddedEngine]:
-    plan = LoadPlan(slots=2, context_tokens=2048)
-    engine = EmbeddedEngine(store, plan=plan, platform=platform, clock=SystemClock())
+    engine = an_embedded_engine(store, platform)
     yield engine
     await engine.aclose()
 
 
+def an_embedded_engine(store: ModelStore, platform: Platform) -> EmbeddedEngine:
+    return EmbeddedEngine(store, plan=PLAN, platform=platform, clock=SystemClock())
+
+
+def an_ollama_engine(url: str, *, expected: bool = True) -> OllamaEngine:
+    return OllamaEngine(OllamaClient(url), plan=PLAN, gpus=NoGpus().probe, expected=expected)
+
+
+# A llama-server of its own, for the engine that knows outside servers alone.
+
+
+@asynccontextmanager
+async def an_openai_server(store: ModelStore) -> AsyncIterator[tuple[Child, Endpoint]]:
+    (tiny,) = [stored for stored in await store.models() if stored.name == "tiny"]
+    context_tokens = PLAN.slots * PLAN.context_tokens
+    order = Serve("tiny", str(tiny.path), PLAN.slots, context_tokens, threads=1, api_key="sesame")
+    child = await start(order, START_TIMEOUT_S)
+    assert isinstance(child.reply, Ready)
+    try:
+        yield child, Endpoint(child.reply.url, "sesame")
+    finally:
+        await child.stop()
+
+
 @pytest.fixture
-def bench(embedded: EmbeddedEngine) -> Bench:
-    return Bench(embedded)
+async def double(store: ModelStore) -> AsyncIterator[OllamaDouble]:
+    async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as made:
+        yield made
+
+
+# One bench for each engine.
+
+
+@asynccontextmanager
+async def over_a_unix_socket(store: ModelStore) -> AsyncIterator[Bench]:
+    engine = an_embedded_engine(store, here())
+    yield Bench(engine, engine)
+    await engine.aclose()
+
+
+@asynccontextmanager
+async def over_loopback(store: ModelStore) -> AsyncIterator[Bench]:
+    engine = an_embedded_engine(store, LOOPBACK)
+    yield Bench(engine, engine)
+    await engine.aclose()
+
+
+@asynccontextmanager
+async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
+    async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as double:
+        engine, onlooker = an_ollama_engine(double.url), an_ollama_engine(double.url)
+        yield Bench(engine, onlooker, tells_cached_tokens=False)
+        await engine.aclose()
+        await onlooker.aclose()
+
+
+@asynccontextmanager
+async def with_openai(store: ModelStore) -> AsyncIterator[Bench]:
+    async with an_openai_server(store) as (_, endpoint):
+        engine = OpenAiEngine("vllm", endpoint, PLAN)
+        yield Bench(engine, engine)
+        await engine.aclose()
+
+
+Maker = Callable[[ModelStore], AbstractAsyncContextManager[Bench]]
+
+LOADERS: dict[str, Maker] = {"embedded": over_a_unix_socket, "loopback": over_loopback, "ollama": with_ollama}
+"""The engines that bring models into memory themselves."""
+if not here().has_unix_sockets:
+    del LOADERS["embedded"]
+ALL: dict[str, Maker] = {**LOADERS, "openai": with_openai}
+
+
+@pytest.fixture(params=ALL)
+async def bench(request: pytest.FixtureRequest, store: ModelStore) -> AsyncIterator[Bench]:
+    async with ALL[request.param](store) as made:
+        yield made
+
+
+@pytest.fixture(params=LOADERS)
+async def loader(request: pytest.FixtureRequest, store: ModelStore) -> AsyncIterator[Bench]:
+    async with LOADERS[request.param](store) as made:
+        yield made
 
 
 @pytest.fixture
@@ -47,3 +139,10 @@ async def warm(bench: Bench) -> Bench:
     """Give a bench whose model is loaded."""
     await bench.engine.load(bench.model, bench.context_tokens)
     return bench
+
+
+@pytest.fixture
+async def warm_loader(loader: Bench) -> Bench:
+    """Give a bench whose model is loaded, and could be unloaded."""
+    await loader.engine.load(loader.model, loader.context_tokens)
+    return loader

@@ -83,7 +83,10 @@ async def test_a_cancelled_request_stops_at_the_spoke_and_frees_its_slot(hub: Re
         slot = den.slots[0]
         for seen in range(4):
             async with aclosing(app.infer(HELLO)) as events:
-                assert isinstance(await anext(events), Started)
+                # The answer before may have come to its client a moment before its slot was free.
+                while isinstance(event := await anext(events), Waiting):
+                    pass
+                assert isinstance(event, Started)
                 assignment = await slot.assignment()
                 for _ in range(seen):
                     await slot.delta(assignment.attempt, "x")

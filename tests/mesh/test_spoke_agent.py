@@ -14,6 +14,7 @@ import pytest
 from hubspoke.api.inference.v1 import inference_pb2
 from hubspoke.clock import SystemClock
 from hubspoke.errors import PermissionDenied, Unauthenticated
+from hubspoke.signals import stop_signals
 from hubspoke.types import HostMemory, Request
 from pki.credential import Credential
 from pki.errors import NotEnrolled
@@ -23,7 +24,6 @@ from pki.keys import new_key
 from spoke.agent import Agent
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
-from spoke.platform import here, stop_signals
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import Mesh, MeshHub, soon
 
@@ -77,7 +77,7 @@ async def test_the_first_signal_drains_and_the_second_leaves_at_once(tmp_path):
     mesh, engine = Mesh(), FakeEngine(TINY, script=["A", gate := Gate()])
     async with mesh.serving(MeshHub()) as hub:
         agent = an_agent(mesh.enrol(NodeFiles(tmp_path)), engine)
-        with stop_signals(agent.stop, here()):
+        with stop_signals(agent.stop):
             async with running(agent) as task:
                 slot = await hub.slot()
                 await slot.assign(1, TINY, ASK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from hub.core import registry as reg
-from hub.core.types import Ask, Load, Place, Registry, Target, Traffic
+from hub.core.types import Ask, Load, Registry, Target, Traffic
 from hubspoke.types import (
     Capability,
     EngineInfo,
@@ -17,6 +17,7 @@ from hubspoke.types import (
     LoadPlan,
     Model,
     ModelState,
+    Place,
     Priority,
     SpokeId,
 )

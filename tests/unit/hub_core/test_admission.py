@@ -1,7 +1,15 @@
 import pytest
 
-from hub.core.admission import BATCH_AGEING_S, QUEUE_LIMIT, QUEUE_S_MAX, admit, gives_up_at, turn
-from hubspoke.errors import DeadlineExceeded, QueueFull
+from hub.core.admission import (
+    BATCH_AGEING_S,
+    QUEUE_BYTES_MAX,
+    QUEUE_LIMIT,
+    QUEUE_S_MAX,
+    admit,
+    gives_up_at,
+    turn,
+)
+from hubspoke.errors import QueueFull
 from hubspoke.types import Priority
 from tests.unit.hub_core.machines import NOW, an_ask
 
@@ -9,25 +17,21 @@ BATCH = an_ask(priority=Priority.BATCH)
 
 
 def test_the_queue_has_an_end():
-    admit(an_ask(), QUEUE_LIMIT - 1, NOW)
+    admit(an_ask(), QUEUE_LIMIT - 1, 0)
     with pytest.raises(QueueFull, match="256 requests wait already"):
-        admit(an_ask(), QUEUE_LIMIT, NOW)
+        admit(an_ask(), QUEUE_LIMIT, 0)
 
 
 def test_batch_requests_get_half_of_it():
-    admit(BATCH, QUEUE_LIMIT // 2 - 1, NOW)
+    admit(BATCH, QUEUE_LIMIT // 2 - 1, 0)
     with pytest.raises(QueueFull):
-        admit(BATCH, QUEUE_LIMIT // 2, NOW)
+        admit(BATCH, QUEUE_LIMIT // 2, 0)
 
 
-@pytest.mark.parametrize("deadline_at", [NOW - 1, NOW])
-def test_a_deadline_in_the_past_is_refused(deadline_at):
-    with pytest.raises(DeadlineExceeded):
-        admit(an_ask(deadline_at=deadline_at), 0, NOW)
-
-
-def test_a_deadline_in_the_future_is_none_of_its_business():
-    admit(an_ask(deadline_at=NOW + 1), 0, NOW)
+def test_a_few_long_requests_fill_the_queue_too():
+    admit(an_ask(), 3, QUEUE_BYTES_MAX)
+    with pytest.raises(QueueFull, match="bytes"):
+        admit(an_ask(), 3, QUEUE_BYTES_MAX + 1)
 
 
 def test_nobody_waits_for_ever():

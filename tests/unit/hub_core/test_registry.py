@@ -2,9 +2,9 @@ import pytest
 
 from hub.core import registry as reg
 from hub.core.registry import LEASE_S, LOAD_RETRY_S, LOAD_S_MAX, MODELS_PER_SPOKE_MAX, SILENCE_S
-from hub.core.types import Place, Registry, Speed
+from hub.core.types import Registry, Speed
 from hubspoke.errors import EngineTimeout, InvalidRequest, LoadFailed, SessionReplaced
-from hubspoke.types import EngineInfo, SpokeState
+from hubspoke.types import EngineInfo, Place, SpokeState
 from tests.unit.hub_core.machines import GIB, NOW, a_load, a_mesh, a_model, an_inventory, beat, joined, warm
 
 COLD = a_model()

@@ -4,7 +4,7 @@ from hub.core import registry as reg
 from hub.core.eligibility import PROMPT_BYTES_PER_TOKEN_MAX
 from hub.core.registry import LEASE_S, LOAD_RETRY_S, SILENCE_S
 from hub.core.scheduler import choose
-from hub.core.types import Assign, Load, Place, Refuse, Speed, Wait
+from hub.core.types import Assign, Load, Refuse, Speed, Wait
 from hubspoke.errors import (
     ContextTooLong,
     DoesNotFit,
@@ -14,7 +14,7 @@ from hubspoke.errors import (
     UnknownModel,
     Unsupported,
 )
-from hubspoke.types import Capability, EngineInfo, Loaded, ModelState
+from hubspoke.types import Capability, EngineInfo, Loaded, ModelState, Place
 from tests.unit.hub_core.machines import (
     GIB,
     NOW,

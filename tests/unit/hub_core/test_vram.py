@@ -98,13 +98,20 @@ def test_a_promise_to_an_engine_that_is_gone_counts_everywhere():
     ("loaded", "engine", "bytes_"),
     [
         (Loaded(1, 2048), "ollama", 4 * GIB),
-        (Loaded(1, 2048, memory_bytes=5 * GIB), "ollama", 5 * GIB),
+        (Loaded(1, 2048, memory_bytes=5 * GIB), "ollama", 4 * GIB),
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=3 * GIB), "ollama", 3 * GIB),
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=0), "ollama", 0),
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=0), "embedded", 5 * GIB),
         (None, "ollama", 0),
     ],
-    ids=["unknown", "known", "partly on the card", "not on the card", "in main memory", "cold"],
+    ids=[
+        "unknown",
+        "in main memory, and unknown on the card",
+        "partly on the card",
+        "not on the card",
+        "in main memory",
+        "cold",
+    ],
 )
 def test_a_loaded_model_gives_back_what_it_has_in_its_pool(loaded, engine, bytes_):
     assert vram.occupied_bytes(an_inventory(), warm(loaded=loaded, engine=engine)) == bytes_

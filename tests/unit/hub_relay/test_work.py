@@ -7,10 +7,10 @@ import asyncio
 import grpc
 import pytest
 
-from hub.core.types import Place, Target
-from hub.relay.work import DRAIN_S, SINK_STALL_S, Assignment, Cancel, Ended, Job, WorkStream
-from hubspoke.errors import ClientStalled, ProtocolViolation, SpokeLost
-from hubspoke.types import FinishReason, ModelKey, SpokeId, Usage
+from hub.core.types import Target
+from hub.relay.work import DRAIN_S, PROGRESS_S_MAX, SINK_STALL_S, Assignment, Cancel, Ended, Job, WorkStream
+from hubspoke.errors import ClientStalled, EngineTimeout, ProtocolViolation, SpokeLost
+from hubspoke.types import FinishReason, ModelKey, Place, SpokeId, Usage
 
 DEN = SpokeId("den")
 TARGET = Target(DEN, Place("fake", "tiny"), ModelKey("key"), "", 2048)
@@ -50,7 +50,7 @@ def a_job(sink: Sink, attempt: int = 1) -> Job:
 async def test_chunks_go_to_the_client_and_the_last_one_frees_the_slot() -> None:
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)
-    stream.assign(job)
+    stream.assign(job, 0.0)
     assert not stream.is_idle
     await stream.chunk(1, b"a", 1, 0.0)
     await stream.last(1, b"z", ENDED, 0.0)
@@ -63,7 +63,7 @@ async def test_nothing_of_an_answer_goes_out_before_the_client_knows_where_it_is
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)
     job.announced.clear()
-    stream.assign(job)
+    stream.assign(job, 0.0)
     passing = asyncio.create_task(stream.chunk(1, b"a", 1, 0.0))
     await asyncio.wait([passing], timeout=0.01)
     assert sink.got == []
@@ -74,7 +74,7 @@ async def test_nothing_of_an_answer_goes_out_before_the_client_knows_where_it_is
 
 async def test_a_client_that_is_gone_costs_the_spoke_nothing() -> None:
     stream, sink = an_idle_stream(), Sink()
-    stream.assign(a_job(sink))
+    stream.assign(a_job(sink), 0.0)
     sink.is_gone = True
     await stream.chunk(1, b"a", 1, 0.0)
     await stream.last(1, b"z", ENDED, 0.0)
@@ -84,7 +84,7 @@ async def test_a_client_that_is_gone_costs_the_spoke_nothing() -> None:
 async def test_a_client_that_stops_reading_loses_its_call_and_not_the_slot() -> None:
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)
-    stream.assign(job)
+    stream.assign(job, 0.0)
     sink.is_stalled = True
 
     async def read() -> None:
@@ -106,7 +106,7 @@ async def test_a_client_that_stops_reading_loses_its_call_and_not_the_slot() -> 
 
 async def test_cancelling_the_reader_itself_is_not_taken_for_a_stall() -> None:
     stream, sink = an_idle_stream(), Sink()
-    stream.assign(a_job(sink))
+    stream.assign(a_job(sink), 0.0)
     sink.is_stalled = True
     reader = asyncio.create_task(stream.chunk(1, b"a", 1, 0.0))
     stream.read_by(reader)
@@ -119,7 +119,7 @@ async def test_cancelling_the_reader_itself_is_not_taken_for_a_stall() -> None:
 async def test_a_cancelled_job_is_idle_only_after_its_last() -> None:
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)
-    stream.assign(job)
+    stream.assign(job, 0.0)
     stream.cancel(job, 0.0)
     stream.cancel(job, 0.0)  # once is enough
     await stream.chunk(1, b"late", 1, 0.1)
@@ -135,7 +135,7 @@ async def test_a_cancelled_job_is_idle_only_after_its_last() -> None:
 async def test_a_spoke_that_never_ends_what_was_cancelled_loses_the_stream() -> None:
     stream = an_idle_stream()
     job = a_job(Sink())
-    stream.assign(job)
+    stream.assign(job, 0.0)
     stream.cancel(job, 50.0)
     stream.sweep(50.0 + DRAIN_S)
     assert not stream.outbox.is_closed
@@ -147,7 +147,7 @@ async def test_a_spoke_that_never_ends_what_was_cancelled_loses_the_stream() -> 
 async def test_what_runs_on_a_stream_that_ends_is_lost_with_a_sentence() -> None:
     stream = an_idle_stream()
     job = a_job(Sink())
-    stream.assign(job)
+    stream.assign(job, 0.0)
     stream.close()
     with pytest.raises(SpokeLost, match="den went away"):
         await job.done
@@ -159,7 +159,37 @@ async def test_a_spoke_that_reads_nothing_is_closed_rather_than_queued_for() -> 
         job = a_job(Sink(), attempt)
         if not stream.is_idle:
             break
-        stream.assign(job)
+        stream.assign(job, 0.0)
         stream.declined(attempt, ProtocolViolation("test"))
         assert job.done.exception() is not None
     assert isinstance(stream.outbox.error, ProtocolViolation)
+
+
+async def test_a_job_that_is_cancelled_while_its_client_is_stalled_does_not_cost_the_stream() -> None:
+    stream, sink = an_idle_stream(), Sink()
+    job = a_job(sink)
+    stream.assign(job, 0.0)
+    sink.is_stalled = True
+
+    async def read() -> None:
+        await stream.chunk(1, b"a", 1, 0.0)
+        await stream.last(1, b"z", ENDED, 1.0)
+
+    reader = asyncio.create_task(read())
+    stream.read_by(reader)
+    await sink.stalled.wait()
+    stream.cancel(job, 0.5)
+    await reader  # woken at once: the Last was there to be read
+    stream.sweep(0.6 + DRAIN_S)
+    assert stream.is_idle
+
+
+async def test_a_spoke_that_says_nothing_about_a_job_loses_it() -> None:
+    stream = an_idle_stream()
+    job = a_job(Sink())
+    stream.assign(job, 100.0)
+    stream.sweep(100.0 + PROGRESS_S_MAX)
+    assert not job.done.done()
+    stream.sweep(100.1 + PROGRESS_S_MAX)
+    with pytest.raises(EngineTimeout, match="den has said nothing"):
+        await job.done

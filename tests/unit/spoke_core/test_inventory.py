@@ -1,8 +1,7 @@
 from dataclasses import replace
 
-from hubspoke.types import EngineInfo, Gpu, GpuKind, HostMemory
+from hubspoke.types import EngineInfo, Gpu, GpuKind, HostMemory, Place
 from spoke.core.inventory import EngineReport, compose, find, is_news, is_urgent
-from spoke.core.slots import Place
 from tests.fakes.engine import a_model
 
 GIB = 1 << 30

@@ -1,7 +1,8 @@
 import pytest
 
 from hubspoke.errors import Draining, InternalError, ModelNotLoaded, ProtocolViolation, SlotTaken
-from spoke.core.slots import Event, Phase, Place, Slot, Terms, refusal
+from hubspoke.types import Place
+from spoke.core.slots import Event, Phase, Slot, Terms, refusal
 from tests.fakes.engine import a_model
 
 OFFERED = Slot().after(Event.OFFER)

@@ -17,6 +17,7 @@ from hubspoke.errors import (
 )
 from hubspoke.types import Delta, Finished, FinishReason, Message, Request, Speaker, Usage
 from spoke.engines.openai_http import ERROR_BYTES_MAX, Endpoint, OpenAiClient
+from spoke.engines.openai_models import Served
 from tests.fakes.engine_server import END_OF_BODY, OK_STREAM, Script, chunk, event, refusal, serve
 
 HELLO = Request("m", messages=(Message(Speaker.USER, "hello"),))
@@ -154,7 +155,7 @@ async def test_what_the_engine_said_is_in_the_log_and_the_key_is_not(caplog: pyt
 async def test_a_list_of_models_is_their_ids():
     async with serve(Script([refusal(200, {"data": [{"id": "a"}, {"id": "b", "object": "model"}]})])) as url:
         client = OpenAiClient(Endpoint(url))
-        assert await client.model_ids() == ("a", "b")
+        assert await client.models() == (Served("a"), Served("b"))
         await client.aclose()
 
 
@@ -170,5 +171,5 @@ async def test_a_list_of_models_that_is_none_is_a_failure(answer: bytes, kind: t
     async with serve(Script([answer])) as url:
         client = OpenAiClient(Endpoint(url))
         with pytest.raises(kind):
-            await client.model_ids()
+            await client.models()
         await client.aclose()

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hubspoke.errors import Busy, EngineCrashed, InternalError, UnknownModel
-from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState
-from spoke.core.slots import Place
+from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState, Place
 from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon

@@ -1,0 +1,226 @@
+"""The Ollama on this machine: its models, its memory, its answers.
+
+Ollama belongs to the machine's owner, who may use it beside the mesh. What the mesh loads stays in memory until the mesh
+unloads it; what others have loaded is used as it is, and goes when they want it to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hubspoke.errors import (
+    Busy,
+    ContextTooLong,
+    EngineTimeout,
+    EngineUnavailable,
+    MeshError,
+    ModelNotLoaded,
+    UnknownModel,
+)
+from hubspoke.types import EngineInfo, LoadPlan, Model, ModelState
+from spoke.engines import ollama_models
+from spoke.engines.admission import Admission
+from spoke.engines.ollama_memory import Memory
+from spoke.engines.shared import Shared
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from hubspoke.types import Delta, Finished, Gpu, Loaded, Request
+    from spoke.engines.ollama_http import OllamaClient
+    from spoke.engines.ollama_models import Facts, Listed
+
+NAME: Final = "ollama"
+CONTEXT_STEP_TOKENS: Final = 256
+"""Ollama's runner rounds a context up to a multiple of this, and a request with the unrounded one loads it anew."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A load under way."""
+
+    plan: LoadPlan
+    work: Shared[Loaded]
+
+
+class OllamaEngine:
+    """One Ollama, each of its models with the slots of *plan* and as much of its context as the model has.
+
+    *gpus* names the cards that it computes on. An Ollama that is not *expected* and has never been there has no place
+    in the inventory; one that was there and went away has a fault.
+    """
+
+    def __init__(
+        self,
+        client: OllamaClient,
+        *,
+        plan: LoadPlan,
+        gpus: Callable[[], Awaitable[tuple[Gpu, ...]]],
+        expected: bool,
+    ) -> None:
+        self._client = client
+        self._plan = plan
+        self._gpus = gpus
+        self._is_expected = expected
+        self._facts: dict[str, Facts] = {}
+        self._memory = Memory(client, plan.slots)
+        self._loads: dict[str, _Load] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._admission = Admission()
+
+    @property
+    def name(self) -> str:
+        """The engine's name on this spoke."""
+        return NAME
+
+    async def probe(self) -> EngineInfo | None:
+        """Say whether it answers; None when it has never been there and nobody said that it should."""
+        try:
+            version = await self._client.version()
+        except (EngineUnavailable, EngineTimeout) as error:
+            return EngineInfo(NAME, fault=error.message) if self._is_expected else None
+        except MeshError as error:  # something is there, but no Ollama
+            return EngineInfo(NAME, fault=error.message)
+        self._is_expected = True
+        cards = await self._gpus()
+        return EngineInfo(NAME, version=version, gpus=tuple(card.index for card in cards if not card.fault))
+
+    async def models(self) -> tuple[Model, ...]:
+        """List the models on its disk, each with its state; empty while it is down."""
+        try:
+            listed = await self._client.listed()
+            await self._memory.look()
+            described = [await self._describe(model) for model in listed]
+        except (EngineUnavailable, EngineTimeout):
+            self._memory.forget()
+            return ()
+        return tuple(model for model in described if model is not None)
+
+    async def load(self, model: str, context_tokens: int) -> Loaded:
+        """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`, until `unload`.
+
+        Raise UnknownModel, ContextTooLong, Busy while it runs with another context, LoadFailed, EngineOutOfMemory,
+        EngineCrashed, EngineTimeout or EngineUnavailable.
+        """
+        found = next((known for known in await self.models() if known.name == model), None)
+        if found is None:
+            raise UnknownModel(f"Ollama has no model {model!r} on this spoke; pull it first")
+        plan = LoadPlan(self._plan.slots, _context_tokens(found, context_tokens))
+        while True:
+            loaded = self._memory.loaded(model)
+            if (
+                model not in self._loads
+                and loaded is not None
+                and loaded.context_tokens == plan.context_tokens
+            ):
+                return loaded
+            under_way = self._loads.get(model)
+            if under_way is None:
+                work = Shared(self._bring(model, plan), done=partial(self._forget_load, model))
+                self._loads[model] = under_way = _Load(plan, work)
+            loaded = await under_way.work.wait()
+            if under_way.plan == plan:
+                return loaded
+
+    async def unload(self, model: str) -> None:
+        """Take *model* out of memory, whoever has loaded it; raise Busy while it runs for the mesh or is being loaded."""
+        if model in self._loads:
+            raise Busy(f"{model!r} is being loaded; unload it when that is done")
+        async with self._turns[model]:
+            await self._dismiss(model)
+
+    async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
+        """Answer *request*; raise ModelNotLoaded when *model* was not in memory at the last look, EngineOverloaded."""
+        loaded = self._memory.loaded(model)
+        if loaded is None or model in self._loads:
+            raise ModelNotLoaded(f"{model!r} is not in memory")
+        is_ours = self._memory.is_ours(model)
+        events = self._client.generate(model, request, loaded.context_tokens, is_ours=is_ours)
+        try:
+            with self._admission.slot(model, loaded.slots):
+                async with aclosing(events):
+                    async for event in events:
+                        yield event
+        except MeshError as error:
+            notes = getattr(error, "__notes__", [])
+            log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
+            raise
+
+    async def aclose(self) -> None:
+        """Take out of memory what the mesh has brought there, and close every connection."""
+        for load in tuple(self._loads.values()):
+            await load.work.cancel()
+        await self._memory.let_go_of_ours()
+        await self._client.aclose()
+
+    def _forget_load(self, model: str) -> None:
+        del self._loads[model]
+
+    async def _bring(self, model: str, plan: LoadPlan) -> Loaded:
+        async with self._turns[model]:
+            self._refuse_while_running(model)
+            return await self._memory.bring(model, plan.context_tokens)
+
+    async def _dismiss(self, model: str) -> None:
+        self._refuse_while_running(model)
+        await self._memory.look()
+        if self._memory.loaded(model) is not None:
+            await self._memory.let_go(model)
+
+    def _refuse_while_running(self, model: str) -> None:
+        running = self._admission.running(model)
+        if running:
+            raise Busy(f"{running} requests run on {model!r}; try again when they are done")
+
+    async def _describe(self, listed: Listed) -> Model | None:
+        """Put together what is known of a model; None when it went away meanwhile, or can do nothing that we know."""
+        try:
+            facts = await self._known(listed)
+        except UnknownModel:
+            return None
+        if not facts.capabilities:
+            return None
+        described = Model(
+            engine=NAME,
+            name=listed.short,
+            digest=listed.digest,
+            size_bytes=listed.size_bytes,
+            family=listed.family,
+            quantisation=listed.quantisation,
+            parameters=facts.parameters,
+            context_tokens_max=facts.context_tokens_max,
+            kv_bytes_per_token=facts.kv_bytes_per_token,
+            capabilities=facts.capabilities,
+            plan=ollama_models.plan(self._plan, facts),
+        )
+        if listed.short in self._loads:
+            return replace(described, state=ModelState.LOADING)
+        loaded = self._memory.loaded(listed.short)
+        return described if loaded is None else replace(described, state=ModelState.LOADED, loaded=loaded)
+
+    async def _known(self, listed: Listed) -> Facts:
+        """Ask once for each digest; a model without one is asked for every time."""
+        facts = self._facts.get(listed.digest)
+        if facts is None:
+            facts = await self._client.facts(listed.short)
+            if listed.digest:
+                self._facts[listed.digest] = facts
+        return facts
+
+
+def _context_tokens(model: Model, wanted: int) -> int:
+    limit = model.context_tokens_max
+    if limit and wanted > limit:
+        raise ContextTooLong(
+            f"{model.name!r} was made for {limit} tokens of context, not {wanted}", context_tokens=limit
+        )
+    rounded = -(-wanted // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+    return min(rounded, limit or rounded)
