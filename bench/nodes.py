@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from hubspoke import logs, loop
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.channel import COMMON_OPTIONS
 from hubspoke.clock import SystemClock
+from hubspoke.signals import stop_signals
 from hubspoke.types import Delta
 from hubspoke.wire import inference
 from pki.files import NodeFiles
@@ -23,7 +23,6 @@ from spoke.agent import Agent
 from spoke.gpu.memory import host_memory
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
-from spoke.platform import here, stop_signals
 
 SERVICE: Final = "hubspoke.api.inference.v1.InferenceService"
 A_FILE: Final = click.Path(path_type=Path)
@@ -65,7 +64,7 @@ async def _spoke(directory: Path, slots: int, tally: Path) -> None:
         clock=clock,
         chance=random.random,
     )
-    with stop_signals(agent.stop, here()):
+    with stop_signals(agent.stop):
         await agent.run()
 
 
@@ -94,8 +93,8 @@ async def _direct(credential_pem: bytes, callers_pem: bytes, port: int, tally: P
     server.add_secure_port(f"127.0.0.1:{port}", credentials)
     await server.start()
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
+    with stop_signals(stop.set):
+        await stop.wait()
     await server.stop(None)
 
 

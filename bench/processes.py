@@ -16,6 +16,7 @@ import msgspec
 
 from bench import nginx
 from bench.metronome import Tally
+from hubspoke import grpc_settings
 from hubspoke.admin import AdminClient
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
@@ -108,7 +109,7 @@ class Mesh:
         command = self._node(
             "spoke", str(self._directory / name), "--slots", str(slots), "--tally", str(tally)
         )
-        async with self._running(name, command) as process:
+        async with self._running(name, command, grpc_settings.SETTINGS) as process:  # as spoke-agent has them
             await self._offering(process, name, slots)
             yield Spoke(process.pid, Tally(tally))
 

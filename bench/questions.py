@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STREAMS: Final = 64
 BESIDE_STREAMS: Final = 8
 STALLED_STREAMS: Final = 4
-SETTLE_S: Final = 1.0
+SETTLE_S: Final = 0.5
 """Enough for buffers to fill, and for memory to be given back."""
 
 ADDED_MS_MAX: Final = 0.8

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FULL: Final = Scale(rounds=20, requests=20, warm_up=100, warm_s=2, window_s=10, idle_spokes=4, idle_slots=250)
 QUICK: Final = Scale(
-    rounds=6, requests=10, warm_up=20, warm_s=0.2, window_s=0.6, idle_spokes=2, idle_slots=100
+    rounds=6, requests=10, warm_up=20, warm_s=0.2, window_s=0.6, idle_spokes=1, idle_slots=200
 )
 
 QUESTIONS: Final[dict[str, Question]] = {

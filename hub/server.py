@@ -23,7 +23,7 @@ from hub.rpc.mesh import MeshService
 from hub.store import Store
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
-from pki.address import address, parse_host
+from pki.address import address
 from pki.hosts import machine_hosts
 from pki.tokens import ADDRESSES_MAX
 
@@ -129,7 +129,7 @@ class Servers:
             mesh=_bind(self._mesh, settings.listen, settings.mesh_port, mesh_credentials),
             enrol=_bind(self._enrol, settings.listen, settings.enrol_port, enrol_credentials),
         )
-        hosts = _hosts(settings)
+        hosts = settings.advertise or machine_hosts()
         self._mesh_addresses = _addresses(hosts, self.ports.mesh)
         self._enrol_addresses = _addresses(hosts, self.ports.enrol)
 
@@ -191,12 +191,6 @@ def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.Serve
         raise InvalidRequest(
             f"cannot listen on {host}:{port}; is another hub running, or the address not this machine's?"
         ) from error
-
-
-def _hosts(settings: HubConfig) -> tuple[Host, ...]:
-    if settings.advertise:
-        return tuple(parse_host(host) for host in settings.advertise)
-    return machine_hosts()
 
 
 def _addresses(hosts: tuple[Host, ...], port: int) -> tuple[Address, ...]:

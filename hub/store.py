@@ -87,9 +87,7 @@ class Store:
     @classmethod
     async def open(cls, path: Path) -> Self:
         """Open the database at *path*, and make it first where there is none."""
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
-        sa.event.listen(engine, "connect", _set_pragmas)
-        store = cls(engine)
+        store = cls(_engine_of(path))
         await store._run(_metadata.create_all)
         return store
 
@@ -292,6 +290,13 @@ def _columns(certified: Certified) -> dict[str, object]:
         "chain_pem": certified.chain_pem,
         "expires_at": certified.expires_at,
     }
+
+
+def _engine_of(path: Path) -> sa.Engine:
+    path.touch(mode=0o600)  # SQLite would make it readable for others
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
+    sa.event.listen(engine, "connect", _set_pragmas)
+    return engine
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

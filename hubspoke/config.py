@@ -26,21 +26,25 @@ T = TypeVar("T", bound=Settings)
 def load(kind: type[T], section: str, path: Path | None, env: Mapping[str, str]) -> T:
     """Read *section* of the file, if there is one, let `HUBSPOKE_<SECTION>_<FIELD>` overrule it, and check it all.
 
-    In the environment a list is written with commas between its items. Raise InvalidRequest that names the place.
+    In the environment a list is written with commas between its items, and one without any is empty. Raise InvalidRequest that names the place.
     """
     values = {} if path is None else _section(path, section)
     places = [f"{path} [{section}]"] if values else []
     for field in msgspec.structs.fields(kind):
         variable = f"{ENV_PREFIX}{section}_{field.name}".upper()
         if variable in env:
-            is_list = isinstance(field.default, tuple)
-            values[field.name] = env[variable].split(",") if is_list else env[variable]
+            text = env[variable]
+            values[field.name] = _items(text) if isinstance(field.default, tuple) else text
             places.append(variable)
     try:
         # strict=False: what comes from the environment is text, also where a number is wanted.
         return msgspec.convert(values, type=kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{' and '.join(places)}: {error}; see docs/configuration.md") from error
+
+
+def _items(text: str) -> list[str]:
+    return [item for part in text.split(",") if (item := part.strip())]
 
 
 def _section(path: Path, section: str) -> dict[str, object]:

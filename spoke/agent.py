@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import AUTO, OFF
 from spoke.engines.llamacpp import EmbeddedEngine
-from spoke.engines.ollama import OllamaEngine
 from spoke.engines.ollama_address import address, is_here, usual_address
-from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.ollama_detected import DetectedOllama
+from spoke.engines.ollama_server import OllamaServer
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
 from spoke.gpu.memory import host_memory
@@ -127,7 +128,7 @@ class Agent:
             if task is None or task.cancelling():
                 raise
             raise Unreachable("the connection ended before the hub had answered") from None
-        self._link.move()
+        self._link.move((self._identity.not_after - self._clock.now()).total_seconds())
         return fresh
 
 
@@ -135,10 +136,9 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
     store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
-    plan = LoadPlan(slots=config.model_slots, context_tokens=config.context_tokens)
     gpus = NvmlProbe()
-    embedded = EmbeddedEngine(store, plan=plan, platform=platform, clock=clock)
-    engines: tuple[Engine, ...] = (embedded, *_outside(config, gpus))
+    embedded = EmbeddedEngine(store, plan=config.plan, platform=platform, clock=clock)
+    engines: tuple[Engine, ...] = (embedded, *outside_engines(config, gpus))
     agent = Agent(
         NodeFiles(directory),
         Machine(engines, gpus, host_memory, only=frozenset(config.models)),
@@ -156,18 +156,24 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
             await contained("closing", close())
 
 
-def _outside(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
+def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
     """Build the engines that run by themselves; raise InvalidRequest when one cannot be reached as configured."""
     if config.ollama != OFF:
-        is_expected = config.ollama != AUTO
-        url = address(config.ollama) if is_expected else usual_address(os.environ)
-        yield OllamaEngine(
-            OllamaClient(url),
-            plan=LoadPlan(slots=config.ollama_slots, context_tokens=config.context_tokens),
-            gpus=gpus.probe if is_here(url) else NoGpus().probe,
-            expected=is_expected,
-        )
-    for server in config.openai:
-        endpoint = Endpoint(server.base_url, server.api_key(os.environ))
-        plan = LoadPlan(slots=server.slots, context_tokens=server.context_tokens)
-        yield OpenAiEngine(server.name, endpoint, plan)
+        is_told = config.ollama != AUTO
+        server = OllamaServer(address(config.ollama) if is_told else usual_address(os.environ))
+        plan = LoadPlan(slots=config.ollama_slots, context_tokens=config.context_tokens)
+        build = partial(_ollama, plan=plan, gpus=gpus)
+        yield build(server) if is_told else DetectedOllama(server, build)
+    for other in config.openai:
+        endpoint = Endpoint(other.base_url, other.api_key(os.environ))
+        plan = LoadPlan(slots=other.slots, context_tokens=other.context_tokens)
+        yield OpenAiEngine(other.name, endpoint, plan)
+
+
+def _ollama(server: OllamaServer, *, plan: LoadPlan, gpus: GpuProbe) -> Engine:
+    """Build the engine around an Ollama; one on another machine computes on none of this machine's cards."""
+    from spoke.engines.ollama import OllamaEngine  # noqa: PLC0415  # its package is large, and most need it late or never
+    from spoke.engines.ollama_http import OllamaClient  # noqa: PLC0415  # as above
+
+    cards = gpus if is_here(server.url) else NoGpus()
+    return OllamaEngine(OllamaClient(server), plan=plan, gpus=cards.probe)

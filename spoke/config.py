@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from hubspoke.config import Settings
 from hubspoke.errors import InvalidRequest
+from hubspoke.types import LoadPlan
+from pki.address import Address, parse_address
+from pki.errors import BadAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +62,7 @@ class SpokeConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     slots: Annotated[int, Meta(ge=1, le=256)] = 8
     """Requests that run side by side, over all models. Each is an open stream, which costs next to nothing while idle;
     how many of them one model takes is the model's own affair."""
-    hubs: tuple[str, ...] = ()
+    hubs: tuple[Address, ...] = ()
     """Mesh addresses of the hub, "host:port"; those that the identity came with when empty."""
     models_dir: str = ""
     """Folder with GGUF files for the embedded engine; `models` below the spoke's state when empty."""
@@ -67,7 +71,7 @@ class SpokeConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     context_tokens: Annotated[int, Meta(ge=256, le=1 << 20)] = 4096
     """Context of each slot of a model, unless the model was made for less."""
     model_slots: Annotated[int, Meta(ge=1, le=64)] = 4
-    """Requests that one model of the embedded engine runs side by side."""
+    """Requests that one model of the embedded engine runs side by side, and never more than `slots`."""
     ollama: str = AUTO
     """Where Ollama is: "auto" looks at OLLAMA_HOST, or port 11434 of this machine, and says nothing where there is none;
     an address such as "127.0.0.1:11434" says that there is one, and that its absence is a fault; "off" does not look."""
@@ -79,17 +83,30 @@ class SpokeConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     In the file alone: the environment has no way to write tables."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @property
+    def plan(self) -> LoadPlan:
+        """How the embedded engine loads a model: with no more slots than the spoke has, as each costs memory."""
+        return LoadPlan(slots=min(self.model_slots, self.slots), context_tokens=self.context_tokens)
+
     def models_folder(self, state: Path) -> Path:
         """Say which folder has the GGUF files of a spoke that keeps its state in *state*."""
         return Path(self.models_dir).expanduser() if self.models_dir else state / "models"
 
     def __post_init__(self) -> None:
-        """Refuse engines that would be taken for each other."""
+        """Parse the addresses, and refuse engines that would be taken for each other."""
+        force_setattr(self, "hubs", tuple(_hub(text) for text in self.hubs))
         names = [server.name for server in self.openai]
         if clashing := {name for name in names if names.count(name) > 1 or name in OWN_ENGINES}:
             raise ValueError(
                 f"two engines are called {' and '.join(sorted(clashing))}; give each its own name"
             )
+
+
+def _hub(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except BadAddress as error:
+        raise ValueError(f"hubs: {error}") from error
 
 
 def _read(engine: str, key_file: str) -> str:

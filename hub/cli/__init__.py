@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+from hubspoke import grpc_settings
 from hubspoke.cli.lazy import DefaultGroup, Row
+
+grpc_settings.prepare(os.environ)
 
 COMMANDS = {
     "run": Row("hub.cli.run", "Be the hub until stopped; what happens without a command."),

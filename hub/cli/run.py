@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,23 +16,17 @@ from hubspoke import config, logs, loop
 from hubspoke.cli import options
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
+from hubspoke.signals import stop_signals
 from pki.files import HubFiles
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from pathlib import Path
 
-CONFIG_FILE = "hubspoke.toml"
 PORT = click.IntRange(0, 65_535)
 
 
 @click.command("run")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="HUBSPOKE_CONFIG",
-    help=f"Settings, section [hub]. Default: {CONFIG_FILE} in the state directory, if it is there.",
-)
+@options.config_file("hub")
 @click.option("--listen", help="Address to listen on. Default: every address of the machine.")
 @click.option("--mesh-port", type=PORT, help="Where spokes and apps connect. Default: 7443.")
 @click.option("--enrol-port", type=PORT, help="Where nodes join. Default: 7444.")
@@ -52,7 +44,9 @@ def command(
     SIGTERM or Ctrl-C lets running answers end, for at most 10 s.
     """
     directory = locate(state_dir).hub
-    settings = config.load(HubConfig, "hub", config_file or directory.parent / CONFIG_FILE, os.environ)
+    settings = config.load(
+        HubConfig, "hub", config_file or directory.parent / options.CONFIG_FILE, os.environ
+    )
     given = {"listen": listen, "mesh_port": mesh_port, "enrol_port": enrol_port}
     settings = msgspec.structs.replace(settings, **{k: v for k, v in given.items() if v is not None})
     logs.configure(settings.log_level)
@@ -60,18 +54,8 @@ def command(
 
 
 async def serve(settings: HubConfig, files: HubFiles) -> None:
-    """Run a hub until SIGTERM or SIGINT."""
+    """Run a hub until a signal stops it."""
     stop = asyncio.Event()
-    event_loop = asyncio.get_running_loop()
-
-    def hear(_number: int, _frame: FrameType | None) -> None:
-        event_loop.call_soon_threadsafe(stop.set)
-
-    # Not the loop's own handlers: those do not exist on Windows.
-    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with stop_signals(stop.set):
         async with running(settings, files, SystemClock(), random.random):
             await stop.wait()
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)

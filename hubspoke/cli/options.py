@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pki.address import Address
 
+CONFIG_FILE: Final = "hubspoke.toml"
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours"}
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
 
@@ -51,6 +52,17 @@ hubs: Final = click.option(
     help="Mesh address of a hub; may be repeated. Default: those that the identity came with.",
 )
 as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
+
+
+def config_file(section: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the file that *section* of the settings is read from."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="HUBSPOKE_CONFIG",
+        help=f"Settings, section [{section}]. Default: {CONFIG_FILE} in the state directory, if it is there.",
+    )
 
 
 def of_a_client(command: Callable[..., Any]) -> Callable[..., Any]:

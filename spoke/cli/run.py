@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,18 +18,11 @@ from spoke.config import SpokeConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-CONFIG_FILE = "hubspoke.toml"
+    from pathlib import Path
 
 
 @click.command("run")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="HUBSPOKE_CONFIG",
-    help=f"Settings, section [spoke]. Default: {CONFIG_FILE} in the state directory, if it is there.",
-)
+@options.config_file("spoke")
 @click.option("--slots", type=click.IntRange(1, 256), help="Requests to run side by side, over all models.")
 @click.option(
     "--model", "models", multiple=True, help="Offer this model; several times for several. Default: all."
@@ -44,7 +36,9 @@ def command(
     SIGTERM or Ctrl-C finishes what runs and leaves; a second one leaves at once.
     """
     directory = locate(state_dir).spoke
-    settings = config.load(SpokeConfig, "spoke", config_file or directory.parent / CONFIG_FILE, os.environ)
+    settings = config.load(
+        SpokeConfig, "spoke", config_file or directory.parent / options.CONFIG_FILE, os.environ
+    )
     settings = msgspec.structs.replace(
         settings, slots=slots or settings.slots, models=tuple(models) or settings.models
     )

@@ -32,10 +32,8 @@ class Event(StrEnum):
 
 NEXT: Final[Mapping[tuple[Phase, Event], Phase]] = {
     (Phase.CONNECTING, Event.WELCOMED): Phase.READY,
-    (
-        Phase.CONNECTING,
-        Event.MOVE,
-    ): Phase.CONNECTING,  # what is being opened shows the new one, or ends with the old one
+    # What is being opened shows the new certificate, or ends with the old one.
+    (Phase.CONNECTING, Event.MOVE): Phase.CONNECTING,
     (Phase.CONNECTING, Event.LEAVE): Phase.GONE,
     (Phase.READY, Event.ENDED): Phase.CONNECTING,
     (Phase.READY, Event.MOVE): Phase.MOVING,

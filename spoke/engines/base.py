@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from hubspoke.types import Delta, EngineInfo, Finished, Loaded, Model, Request
+
+LOAD_TIMEOUT_S: Final = 600.0
+"""Longest load: 70B from a slow disk takes minutes; what takes longer hangs."""
 
 
 class Engine(Protocol):

@@ -26,6 +26,7 @@ from hubspoke.errors import (
 from hubspoke.types import EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines import ollama_models
 from spoke.engines.admission import Admission
+from spoke.engines.ollama_detected import NAME
 from spoke.engines.ollama_memory import Memory
 from spoke.engines.shared import Shared
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from spoke.engines.ollama_http import OllamaClient
     from spoke.engines.ollama_models import Facts, Listed
 
-NAME: Final = "ollama"
 CONTEXT_STEP_TOKENS: Final = 256
 """Ollama's runner rounds a context up to a multiple of this, and a request with the unrounded one loads it anew."""
 
@@ -54,8 +54,7 @@ class _Load:
 class OllamaEngine:
     """One Ollama, each of its models with the slots of *plan* and as much of its context as the model has.
 
-    *gpus* names the cards that it computes on. An Ollama that is not *expected* and has never been there has no place
-    in the inventory; one that was there and went away has a fault.
+    *gpus* names the cards that it computes on.
     """
 
     def __init__(
@@ -64,12 +63,10 @@ class OllamaEngine:
         *,
         plan: LoadPlan,
         gpus: Callable[[], Awaitable[tuple[Gpu, ...]]],
-        expected: bool,
     ) -> None:
         self._client = client
         self._plan = plan
         self._gpus = gpus
-        self._is_expected = expected
         self._facts: dict[str, Facts] = {}
         self._memory = Memory(client, plan.slots)
         self._loads: dict[str, _Load] = {}
@@ -81,15 +78,12 @@ class OllamaEngine:
         """The engine's name on this spoke."""
         return NAME
 
-    async def probe(self) -> EngineInfo | None:
-        """Say whether it answers; None when it has never been there and nobody said that it should."""
+    async def probe(self) -> EngineInfo:
+        """Say whether it answers; an absence is a fault."""
         try:
             version = await self._client.version()
-        except (EngineUnavailable, EngineTimeout) as error:
-            return EngineInfo(NAME, fault=error.message) if self._is_expected else None
-        except MeshError as error:  # something is there, but no Ollama
+        except MeshError as error:
             return EngineInfo(NAME, fault=error.message)
-        self._is_expected = True
         cards = await self._gpus()
         return EngineInfo(NAME, version=version, gpus=tuple(card.index for card in cards if not card.fault))
 

@@ -21,6 +21,7 @@ from hubspoke.errors import (
     ModelNotLoaded,
 )
 from hubspoke.types import Loaded
+from spoke.engines.base import LOAD_TIMEOUT_S
 from spoke.engines.launch import Ready, Serve
 from spoke.engines.openai_http import Endpoint, OpenAiClient
 from spoke.engines.supervisor import start
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from spoke.models.store import StoredModel
     from spoke.platform import Platform
 
-LOAD_TIMEOUT_S: Final = 600.0
 CRASH_NOTICE_S: Final = 0.25
 """How long after a connection broke the end of the process may show."""
 KEY_BYTES: Final = 32

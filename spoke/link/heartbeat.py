@@ -136,25 +136,31 @@ class Heartbeat:
         """Do what the hub wants, in order; a load may take minutes while the beats go on."""
         while True:
             directive = await self._directives.get()
-            began_at = self._clock.monotonic()
-            failure = await self._done(directive)
-            took_s = self._clock.monotonic() - began_at
-            log.info(
-                "directive done" if failure is None else "directive failed",
-                extra={
-                    "action": directive.WhichOneof("action"),
-                    "took_s": round(took_s, 3),
-                    "why": failure and failure.message,
-                },
+            with self._machine.obeying():
+                await self._carry_out(directive)
+                while not self._directives.empty():
+                    await self._carry_out(self._directives.get_nowait())
+
+    async def _carry_out(self, directive: pb.Directive) -> None:
+        began_at = self._clock.monotonic()
+        failure = await self._done(directive)
+        took_s = self._clock.monotonic() - began_at
+        log.info(
+            "directive done" if failure is None else "directive failed",
+            extra={
+                "action": directive.WhichOneof("action"),
+                "took_s": round(took_s, 3),
+                "why": failure and failure.message,
+            },
+        )
+        self._results.append(
+            pb.DirectiveResult(
+                id=directive.id,
+                failure=None if failure is None else failure_to_wire(failure),
+                took=times.duration(took_s),
             )
-            self._results.append(
-                pb.DirectiveResult(
-                    id=directive.id,
-                    failure=None if failure is None else failure_to_wire(failure),
-                    took=times.duration(took_s),
-                )
-            )
-            self._soon.set()
+        )
+        self._soon.set()
 
     async def _done(self, directive: pb.Directive) -> MeshError | None:
         match directive.WhichOneof("action"):

@@ -10,23 +10,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import Busy, EngineTimeout, MeshError, UnknownModel
-from hubspoke.types import EngineInfo
+from hubspoke.errors import Busy, EngineTimeout, InternalError, MeshError, UnknownModel
+from hubspoke.types import EngineInfo, Gpu, GpuKind
 from spoke.core.inventory import EngineReport, compose, find, is_urgent
+from spoke.engines.base import LOAD_TIMEOUT_S
 from spoke.link.boundary import contained
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from hubspoke.types import Gpu, HostMemory, Model, Place
+    from hubspoke.types import HostMemory, Model, Place
     from spoke.engines.base import Engine
     from spoke.gpu.base import GpuProbe
 
 LOOK_EVERY_S: Final = 2.0
 PROBE_TIMEOUT_S: Final = 5.0
 UNLOAD_TIMEOUT_S: Final = 30.0
-LOAD_TIMEOUT_S: Final = 600.0
-"""70B from a slow disk takes minutes; what takes longer hangs."""
+UNKNOWN_GPU: Final = Gpu(index=0, kind=GpuKind.CUDA, name="unknown")
+"""Stands for the cards of a machine whose driver has never answered: nobody knows that there are none."""
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,14 @@ class Machine:
         self._gpus: tuple[Gpu, ...] | None = None
         self._reports: dict[str, EngineReport | None] = {}  # None: looked for, and not there
         self._running: Counter[Place] = Counter()
+        self._directives = 0
+        self._loads: dict[tuple[Place, int], asyncio.Task[MeshError | None]] = {}
+        self._group: asyncio.TaskGroup | None = None  # of `watch`
         self._tell: list[Callable[[], None]] = []
         self.looked = asyncio.Event()
         """Set once everything was looked at, or turned out to be slow."""
         self.idle = asyncio.Event()
-        """Set while no request runs."""
+        """Set while no request runs and no directive is being carried out."""
         self.idle.set()
         self.inventory = compose(memory(), (), ())
 
@@ -91,7 +95,21 @@ class Machine:
     def end(self, place: Place) -> None:
         """Count one request less."""
         self._running[place] -= 1
-        if self._running.total() == 0:
+        self._rest()
+
+    @contextmanager
+    def obeying(self) -> Iterator[None]:
+        """Count as work what the hub wants done, for as long as this lasts."""
+        self._directives += 1
+        self.idle.clear()
+        try:
+            yield
+        finally:
+            self._directives -= 1
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._running.total() == 0 and self._directives == 0:
             self.idle.set()
 
     # What there is.
@@ -106,15 +124,26 @@ class Machine:
             self._tell.remove(tell)
 
     async def watch(self) -> None:
-        """Look at everything again and again, each engine by itself."""
+        """Look at everything again and again, each engine by itself; loads last no longer than this."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             group.create_task(_again_and_again(self._look_at_gpus))
             for name in self._engines:
                 group.create_task(_again_and_again(partial(self._look_at, name)))
 
     async def load(self, place: Place, context_tokens: int) -> MeshError | None:
-        """Bring a model into memory; give the error when that did not work."""
-        return await self._changed(place, self._load(place, context_tokens))
+        """Bring a model into memory; give the error when that did not work.
+
+        The load goes on when whoever waits for it is cancelled; whoever asks for the same then joins it.
+        """
+        wanted = place, context_tokens
+        if wanted not in self._loads:
+            if self._group is None:
+                raise InternalError("a machine that is not watched loads nothing")
+            load = self._group.create_task(self._changed(place, self._load(place, context_tokens)))
+            load.add_done_callback(lambda _: self._loads.pop(wanted))
+            self._loads[wanted] = load
+        return await asyncio.shield(self._loads[wanted])
 
     async def unload(self, place: Place) -> MeshError | None:
         """Take an idle model out of memory; give the error when that did not work."""
@@ -159,7 +188,7 @@ class Machine:
 
     def _doubt_gpus(self) -> None:
         fault = "the driver does not answer; the spoke's log may say why"
-        known = self._gpus or ()
+        known = (UNKNOWN_GPU,) if self._gpus is None else self._gpus
         self._gpus = tuple(replace(gpu, memory_free_bytes=None, fault=fault) for gpu in known)
         self._renew()
 

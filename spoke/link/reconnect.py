@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.backoff import Backoff
 from hubspoke.errors import MeshError, Unreachable
@@ -27,6 +27,9 @@ STABLE_S: Final = 60.0
 """A session that lasted this long starts the back-off anew when it is lost."""
 CONNECT_TIMEOUT_S: Final = 30.0
 """Longest try at connecting and registering."""
+
+Failure: TypeAlias = MeshError | PkiError | OSError
+"""What ends a session: the mesh, the identity, or a disk that it cannot be read from now."""
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +89,22 @@ class Link:
         if self._session is not None:
             self._session.hurry()
 
-    def move(self) -> None:
-        """Come back on a new connection, which shows the new certificate, without losing work."""
+    def move(self, left_s: float) -> None:
+        """Come back on a new connection, which shows the new certificate; the old one is good for *left_s* seconds.
+
+        Work that is done by then is not lost.
+        """
         self._happen(Event.MOVE)
         if self._session is not None and self.phase is Phase.MOVING:
-            self._session.move("it comes back with a new certificate")
+            self._session.move("it comes back with a new certificate", left_s)
 
-    async def _one_session(self) -> MeshError | PkiError | None:
+    async def _one_session(self) -> Failure | None:
         """Go once from dialling to the end of the session; give what ended it, or None after a good end."""
         try:
             await self._open()
             if self._session is not None:
                 await self._session.run()
-        except (MeshError, PkiError) as error:
+        except (MeshError, PkiError, OSError) as error:
             return error
         finally:
             if self._session is not None:
@@ -131,7 +137,7 @@ class Link:
         finally:
             self._patience = None
 
-    async def _back_off(self, failure: MeshError | PkiError, failures: int) -> None:
+    async def _back_off(self, failure: Failure, failures: int) -> None:
         delay_s = RETRY.delay_s(failures, self._chance)
         facts = {"why": str(failure), "failures": failures, "again_in_s": round(delay_s, 1)}
         log.warning("no session", extra=facts)

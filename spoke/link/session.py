@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -30,6 +31,8 @@ IDLE_WAIT_S: Final = 900.0
 """How long a spoke with a new certificate waits for a moment without work before it makes one."""
 DRAIN_S: Final = 30.0
 """How long running answers may take to end once no more is taken; what is left then is broken off."""
+MOVE_DRAIN_S: Final = 3600.0
+"""The same for a spoke that comes back with a new certificate: the old one still has hours, so there is no haste."""
 CLOSE_S: Final = 5.0
 """How long the hub may take to hear the end of what was broken off, and again to answer the goodbye."""
 
@@ -71,36 +74,40 @@ class Session:
         self._why = ""
         self._may_wait = False  # for a moment without work
         self._drain_s = DRAIN_S
+        self._drained_by = math.inf  # on the loop's clock
         self._patience: asyncio.Timeout | None = None
         self._is_over = False
 
     async def run(self) -> None:
         """Serve until the session was left in good order; raise the MeshError that ended it otherwise."""
         error = await first_error(self._serve())
-        if (
-            error is not None and not self._is_over
-        ):  # with nothing left to lose it does not matter how streams end
+        # With nothing left to lose it does not matter how streams end.
+        if error is not None and not self._is_over:
             raise error
 
     def leave(self, why: str) -> None:
         """Take no more work, finish what runs within DRAIN_S, and say goodbye."""
         self._why = why
-        if self._may_wait:
-            self._may_wait = False
-            self._lose_patience()
+        self._drain_s = DRAIN_S
+        self._lose_patience(0.0 if self._may_wait else DRAIN_S)
         self._told.set()
 
-    def move(self, why: str) -> None:
-        """Leave at the first moment without work, or after IDLE_WAIT_S as `leave` does."""
+    def move(self, why: str, left_s: float) -> None:
+        """Leave at the first moment without work; after IDLE_WAIT_S take no more, and finish what runs.
+
+        What is not done within another MOVE_DRAIN_S, or when *left_s* seconds are over, is broken off.
+        """
         if not self._told.is_set():
             self._why = why
             self._may_wait = True
+            self._drain_s = MOVE_DRAIN_S
+            self._drained_by = asyncio.get_running_loop().time() + left_s
             self._told.set()
 
     def hurry(self) -> None:
         """Break off what runs as soon as the session is left."""
         self._drain_s = 0.0
-        self._lose_patience()
+        self._lose_patience(0.0)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -140,7 +147,8 @@ class Session:
     async def _within(self, limit_s: float, wait: Coroutine[None, None, object]) -> bool:
         """Whether *wait* came to its end before *limit_s* was over or somebody lost patience."""
         try:
-            async with asyncio.timeout(limit_s) as self._patience:
+            by = min(asyncio.get_running_loop().time() + limit_s, self._drained_by)
+            async with asyncio.timeout_at(by) as self._patience:
                 await wait
         except TimeoutError:
             return False
@@ -148,9 +156,11 @@ class Session:
             self._patience = None
         return True
 
-    def _lose_patience(self) -> None:
+    def _lose_patience(self, in_s: float) -> None:
+        """Let the wait under way last *in_s* seconds more at most."""
         if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(asyncio.get_running_loop().time())
+            by = asyncio.get_running_loop().time() + in_s
+            self._patience.reschedule(min(by, self._patience.when() or by))
 
     def _abort(self) -> None:
         late = Unreachable(f"the hub did not let the spoke go within {CLOSE_S:g} s")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import threading
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -138,17 +138,19 @@ def _saved(path: Path, entries: Mapping[Stamp, Entry]) -> None:
 
 
 def _named(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> tuple[StoredModel, ...]:
-    """List what can be run. Those that want the same name go by their file's; of those, the first one is listed."""
+    """List what can be run. Different ones that want the same name go by their file's; copies are listed once."""
     usable = [
         (stamp, entry.digest, entry.header)
         for stamp in stamps
         if (entry := entries.get(stamp)) is not None and entry.header is not None and _is_whole(entry.header)
     ]
-    wanted = Counter(_own_name(header) or _file_name(stamp) for stamp, _, header in usable)
+    claims: defaultdict[str, set[str]] = defaultdict(set)
+    for stamp, digest, header in usable:
+        claims[_own_name(header) or _file_name(stamp)].add(digest)
     models: dict[str, StoredModel] = {}
     for stamp, digest, header in usable:
         own = _own_name(header)
-        name = own if own and wanted[own] == 1 else _file_name(stamp)
+        name = own if own and len(claims[own]) == 1 else _file_name(stamp)
         models.setdefault(name, StoredModel(name, Path(stamp.path), digest, stamp.size_bytes, header))
     return tuple(models.values())
 

@@ -7,12 +7,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import psutil
+
 from hubspoke.types import Delta, Finished, Message, Model, Request, Sampling, Speaker
 from spoke.engines.base import Engine
 from spoke.platform import Platform
 
 LOOPBACK = Platform(has_unix_sockets=False)
 """What Windows offers."""
+CHILD = "spoke.engines.child"
 GREEDY = Sampling(temperature=0.0)
 SOON_S = 5.0
 """Far longer than anything here takes, and far shorter than what a slot that leaks costs."""
@@ -67,3 +70,9 @@ async def begun(engine: Engine, model: str, request: Request) -> AsyncGenerator[
 
 async def described(engine: Engine, name: str) -> Model:
     return next(model for model in await engine.models() if model.name == name)
+
+
+def children(parent: int | None = None) -> list[psutil.Process]:
+    """Give the processes with an engine that *parent* has, or this process."""
+    found = psutil.Process(parent).children()
+    return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()]

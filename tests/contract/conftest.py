@@ -12,6 +12,7 @@ from spoke.engines.launch import Ready, Serve
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.engines.ollama import OllamaEngine
 from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.ollama_server import OllamaServer
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
 from spoke.engines.supervisor import Child, start
@@ -53,8 +54,8 @@ def an_embedded_engine(store: ModelStore, platform: Platform) -> EmbeddedEngine:
     return EmbeddedEngine(store, plan=PLAN, platform=platform, clock=SystemClock())
 
 
-def an_ollama_engine(url: str, *, expected: bool = True) -> OllamaEngine:
-    return OllamaEngine(OllamaClient(url), plan=PLAN, gpus=NoGpus().probe, expected=expected)
+def an_ollama_engine(url: str) -> OllamaEngine:
+    return OllamaEngine(OllamaClient(OllamaServer(url)), plan=PLAN, gpus=NoGpus().probe)
 
 
 # A llama-server of its own, for the engine that knows outside servers alone.

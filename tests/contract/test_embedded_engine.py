@@ -19,19 +19,29 @@ import psutil
 import pytest
 
 from hubspoke.clock import SystemClock
-from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, ModelNotLoaded, UnknownModel
+from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, ModelNotLoaded
 from hubspoke.loop import run
-from hubspoke.types import Capability, LoadPlan, ModelState
+from hubspoke.types import LoadPlan, ModelState
 from spoke.engines.crashes import CRASHES_MAX, WINDOW_S
 from spoke.engines.launch import Serve
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
-from tests.contract.bench import LONG, LOOPBACK, REVERSE, SOON_S, ask, begun, chat, collected, described
-from tests.fakes.gguf import LLAMA, header, string, u32
+from tests.contract.bench import (
+    CHILD,
+    LONG,
+    LOOPBACK,
+    REVERSE,
+    SOON_S,
+    ask,
+    begun,
+    chat,
+    children,
+    collected,
+    described,
+)
 
 CONTEXT_TOKENS = 2048
-CHILD = "spoke.engines.child"
 
 
 @dataclass(slots=True)
@@ -45,11 +55,6 @@ class Clock:
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.time_s, UTC)
-
-
-def children(parent: int | None = None) -> list[psutil.Process]:
-    found = psutil.Process(parent).children()
-    return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()]
 
 
 def only_child() -> psutil.Process:
@@ -66,13 +71,6 @@ def wait_until_gone(process: psutil.Process) -> None:
 
 def engine_of(store: ModelStore, platform: Platform, clock: Clock | SystemClock) -> EmbeddedEngine:
     return EmbeddedEngine(store, plan=LoadPlan(2, CONTEXT_TOKENS), platform=platform, clock=clock)
-
-
-def renamed(shipped: str, name: str) -> bytes:
-    """Give a shipped model with another name of the same length in its header."""
-    data = (SHIPPED / f"{shipped}-q8_0.gguf").read_bytes()
-    assert len(shipped) == len(name)
-    return data.replace(string(shipped), string(name), 1)
 
 
 # Crashes.
@@ -131,91 +129,6 @@ async def test_an_answer_that_starts_after_the_model_has_gone_says_so(embedded: 
 
     with pytest.raises(ModelNotLoaded):
         await collected(answer)
-
-
-# Model files that are not what they should be.
-
-
-@pytest.mark.parametrize("keep", [500_000, 60_000])
-async def test_a_file_that_is_cut_short_is_refused_without_naming_it(
-    embedded: EmbeddedEngine, tmp_path: Path, keep: int
-):
-    (tmp_path / "cut.gguf").write_bytes(renamed("tiny", "torn")[:keep])
-
-    with pytest.raises(LoadFailed) as refused:
-        await embedded.load("torn", CONTEXT_TOKENS)
-
-    assert str(tmp_path) not in refused.value.message
-    assert (await described(embedded, "torn")).state is ModelState.COLD
-
-
-async def test_a_sound_header_with_nonsense_behind_it_is_refused(embedded: EmbeddedEngine, tmp_path: Path):
-    (tmp_path / "odd.gguf").write_bytes(header({**LLAMA, "general.name": "odd"}) + bytes(100_000))
-
-    with pytest.raises(LoadFailed):
-        await embedded.load("odd", 512)
-
-
-async def test_a_file_without_a_sound_header_is_no_model(embedded: EmbeddedEngine, tmp_path: Path):
-    (tmp_path / "garbage.gguf").write_bytes(b"garbage" * 1000)
-
-    with pytest.raises(UnknownModel):
-        await embedded.load("garbage", CONTEXT_TOKENS)
-
-
-async def test_what_a_model_can_be_asked_for_is_in_its_header(embedded: EmbeddedEngine, tmp_path: Path):
-    plain = {name: value for name, value in LLAMA.items() if "template" not in name}
-    (tmp_path / "plain.gguf").write_bytes(header({**plain, "general.name": "plain"}))
-    (tmp_path / "vectors.gguf").write_bytes(
-        header({**plain, "general.name": "vectors", "llama.pooling_type": u32(1)})
-    )
-
-    assert (await described(embedded, "plain")).capabilities == {Capability.COMPLETION}
-    assert (await described(embedded, "vectors")).capabilities == {Capability.EMBED}
-
-
-async def test_a_plan_larger_than_the_model_is_cut_to_the_model(store: ModelStore):
-    engine = EmbeddedEngine(store, plan=LoadPlan(1, 8192), platform=here(), clock=SystemClock())
-
-    assert (await described(engine, "tiny")).plan == LoadPlan(1, 2048)
-
-
-async def test_contexts_are_rounded_up_as_llama_cpp_does(embedded: EmbeddedEngine):
-    assert (await embedded.load("tiny", 300)).context_tokens == 512
-
-
-async def test_a_model_whose_file_has_changed_is_another_model(embedded: EmbeddedEngine, tmp_path: Path):
-    path = tmp_path / "mine.gguf"
-    path.write_bytes(renamed("tiny", "mine"))
-    await embedded.load("mine", CONTEXT_TOKENS)
-    before = await described(embedded, "mine")
-
-    path.with_suffix(".new").write_bytes(renamed("nano", "mine"))
-    path.with_suffix(".new").replace(path)
-    after = await described(embedded, "mine")
-
-    assert (before.state, after.state) == (ModelState.LOADED, ModelState.COLD)
-    assert before.digest != after.digest
-    assert children() == []
-    await embedded.load("mine", CONTEXT_TOKENS)
-    assert (await ask(embedded, "mine", chat("hello")))[0] == "Hello! I am a nano model."
-
-
-async def test_a_model_whose_file_has_gone_leaves_memory_when_its_answers_are_done(
-    embedded: EmbeddedEngine, tmp_path: Path
-):
-    path = tmp_path / "mine.gguf"
-    path.write_bytes(renamed("tiny", "mine"))
-    await embedded.load("mine", CONTEXT_TOKENS)
-    answer = await begun(embedded, "mine", chat(LONG[0]))
-
-    path.unlink()
-    names = [model.name for model in await embedded.models()]
-
-    assert names == ["nano", "tiny"]
-    assert (await collected(answer))[0] == LONG[1][1:]
-    await embedded.models()
-    assert children() == []
 
 
 # Processes.

@@ -11,17 +11,21 @@ from hubspoke.errors import (
     EngineOutOfMemory,
     EngineOverloaded,
     EngineProtocol,
-    EngineTimeout,
     EngineTruncated,
     EngineUnavailable,
     LoadFailed,
     MeshError,
+    ModelNotLoaded,
     UnknownModel,
 )
 from hubspoke.types import EngineInfo, Gpu, GpuKind, HostMemory, LoadPlan, ModelState, Request, Sampling
-from spoke.engines import ollama_http
+from spoke.agent import outside_engines
+from spoke.config import SpokeConfig
+from spoke.engines import ollama_http, ollama_server
 from spoke.engines.ollama import OllamaEngine
+from spoke.engines.ollama_detected import DetectedOllama
 from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.ollama_server import OllamaServer
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
 from spoke.models.store import ModelStore
@@ -224,7 +228,7 @@ async def test_it_computes_on_the_cards_that_are_healthy(double: OllamaDouble):
             for index, fault in ((0, ""), (1, "lost"), (2, ""))
         )
 
-    engine = OllamaEngine(OllamaClient(double.url), plan=PLAN, gpus=cards, expected=False)
+    engine = OllamaEngine(OllamaClient(OllamaServer(double.url)), plan=PLAN, gpus=cards)
 
     assert await engine.probe() == EngineInfo("ollama", version="0.33.0", gpus=(0, 2))
     await engine.aclose()
@@ -233,32 +237,62 @@ async def test_it_computes_on_the_cards_that_are_healthy(double: OllamaDouble):
 # Coming and going.
 
 
-async def test_an_ollama_that_never_was_there_is_not_shown(store: ModelStore):
+def detected(url: str) -> DetectedOllama:
+    """Look for an Ollama that nobody has spoken of."""
+    return DetectedOllama(OllamaServer(url), lambda _: an_ollama_engine(url))
+
+
+async def test_an_ollama_is_there_from_when_it_first_answers_and_missed_afterwards(store: ModelStore):
     async with an_ollama(an_embedded_engine(store, here()), store) as double:
         port = int(double.url.rpartition(":")[2])
-    found, told = an_ollama_engine(double.url, expected=False), an_ollama_engine(double.url)
+    engine = detected(double.url)
 
-    before = await found.probe()
-    missing = await told.probe()
+    before = await engine.probe()
+    with pytest.raises(ModelNotLoaded):
+        await ask(engine, "tiny", chat("hello"))
+    with pytest.raises(UnknownModel):
+        await engine.load("tiny", CONTEXT_TOKENS)
     async with an_ollama(an_embedded_engine(store, here()), store, port=port):
-        there = await found.probe()
-    gone = await found.probe()
+        there = await engine.probe()
+        await engine.load("tiny", CONTEXT_TOKENS)
+        text, _ = await ask(engine, "tiny", chat(REVERSE[0]))
+        await engine.unload("tiny")
+    gone = await engine.probe()
 
     assert before is None
-    assert missing is not None
-    assert "running" in missing.fault
     assert there == EngineInfo("ollama", version="0.33.0")
+    assert text == REVERSE[1]
     assert gone is not None
     assert "running" in gone.fault
-    assert await found.models() == ()
-    await found.aclose()
-    await told.aclose()
+    assert await engine.models() == ()
+    await engine.aclose()
+
+
+async def test_an_agent_finds_the_ollama_that_its_environment_names(
+    double: OllamaDouble, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OLLAMA_HOST", double.url)
+    (engine,) = outside_engines(SpokeConfig(ollama_slots=3, context_tokens=512), NoGpus())
+
+    assert await engine.probe() == EngineInfo("ollama", version="0.33.0")
+    assert (await described(engine, "tiny")).plan == LoadPlan(3, 512)
+    await engine.aclose()
+
+
+async def test_an_ollama_that_was_spoken_of_is_missed_from_the_start(store: ModelStore):
+    async with an_ollama(an_embedded_engine(store, here()), store) as double:
+        pass
+    engine = an_ollama_engine(double.url)
+
+    assert "running" in (await engine.probe()).fault
+    assert await engine.models() == ()
+    await engine.aclose()
 
 
 async def test_a_machine_without_ollama_has_no_such_engine(store: ModelStore):
     async with an_ollama(an_embedded_engine(store, here()), store) as double:
         pass
-    engine = an_ollama_engine(double.url, expected=False)
+    engine = detected(double.url)
     machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
     async with asyncio.timeout(SOON_S), asyncio.TaskGroup() as group:
         watching = group.create_task(machine.watch())
@@ -294,43 +328,41 @@ async def test_closing_leaves_what_others_have_loaded(double: OllamaDouble, engi
 
 async def test_the_gateway_of_a_mesh_is_no_ollama(double: OllamaDouble):
     double.headers["X-Hubspoke-Mesh"] = "home"
-    engine = an_ollama_engine(double.url, expected=False)
+    told, found = an_ollama_engine(double.url), detected(double.url)
 
-    info = await engine.probe()
-
-    assert info is not None
-    assert "mesh must not ask itself" in info.fault
+    for engine in (told, found):
+        info = await engine.probe()
+        assert info is not None
+        assert "mesh must not ask itself" in info.fault
     with pytest.raises(EngineProtocol, match="mesh"):
-        await engine.models()
-    await engine.aclose()
+        await told.models()
+    await told.aclose()
+    await found.aclose()
 
 
 async def test_what_is_no_ollama_is_a_fault(double: OllamaDouble, engine: OllamaEngine):
     double.refusal = Refusal(404, "<html>not here</html>")
 
-    info = await engine.probe()
-
-    assert info is not None
-    assert "no Ollama (HTTP 404)" in info.fault
+    assert "no Ollama (HTTP 404)" in (await engine.probe()).fault
 
 
 async def test_an_ollama_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ollama_http, "LOOK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(ollama_server, "LOOK_TIMEOUT_S", 0.05)
     async with serve(Script([], hangs=True)) as url:
-        client = OllamaClient(url)
-        engine = OllamaEngine(client, plan=LoadPlan(1, 2048), gpus=NoGpus().probe, expected=True)
-        with pytest.raises(EngineTimeout):
-            await client.version()
+        engine = an_ollama_engine(url)
+
         assert "has not answered" in (await engine.probe()).fault
         assert await engine.models() == ()
+        assert await detected(url).probe() is None
         await engine.aclose()
 
 
 async def test_of_an_endless_line_only_so_much_is_read(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ollama_http, "LINE_BYTES_MAX", 1000)
+    monkeypatch.setattr(ollama_server, "LINE_BYTES_MAX", 1000)
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 5000
     async with serve(Script([endless])) as url:
-        client = OllamaClient(url)
+        server = OllamaServer(url)
         with pytest.raises(EngineProtocol, match="1000 bytes"):
-            await client.version()
-        await client.aclose()
+            await server.version()
+        await server.aclose()

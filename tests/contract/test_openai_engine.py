@@ -1,19 +1,29 @@
 """What only the engine for outside servers has: it knows little of them, and can do nothing about their models."""
 
 import ssl
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from hubspoke.clock import SystemClock
-from hubspoke.errors import ContextTooLong, EngineProtocol, EngineTruncated, EngineUnavailable, UnknownModel, Unsupported
+from hubspoke.errors import (
+    ContextTooLong,
+    EngineProtocol,
+    EngineTruncated,
+    EngineUnavailable,
+    UnknownModel,
+    Unsupported,
+)
 from hubspoke.types import EngineInfo, LoadPlan, ModelState
+from pki.credential import Credential
+from pki.keys import new_key
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
 from spoke.models.store import ModelStore
 from tests.contract.bench import LONG, ask, begun, chat, collected, described
 from tests.contract.conftest import PLAN, an_openai_server
+from tests.fakes.certs import make_mesh
 from tests.fakes.engine_server import Script, refusal, serve
 
 LIST = refusal(200, {"object": "list", "data": [{"id": "m"}]})
@@ -106,7 +116,9 @@ async def test_the_gateway_of_a_mesh_is_no_engine():
     assert "mesh must not ask itself" in info.fault
 
 
-async def test_over_https_the_authorities_of_the_system_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_over_https_the_authorities_of_the_system_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     authority, context = a_server_certificate(tmp_path)
     async with serve(Script([LIST]), context) as url:
         stranger = an_engine(url)
@@ -119,3 +131,15 @@ async def test_over_https_the_authorities_of_the_system_are_trusted(tmp_path: Pa
 
     assert unknown.fault
     assert known == EngineInfo("vllm")
+
+
+def a_server_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for the loopback; give its authority as a file, and what a server shows."""
+    now = SystemClock().now()
+    mesh, key = make_mesh(now), new_key()
+    shown = Credential(key, mesh.hub_issuer.issue_gateway(key.public_key(), ["127.0.0.1"], now=now))
+    (folder / "server.pem").write_bytes(shown.pem)
+    (folder / "authority.pem").write_bytes(mesh.root.certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return folder / "authority.pem", context

@@ -12,6 +12,7 @@ from hubspoke.types import Capability, FinishReason, LoadPlan, ModelState
 from spoke.engines.ollama import OllamaEngine
 from spoke.engines.ollama_address import HOST_VARIABLE, usual_address
 from spoke.engines.ollama_http import OllamaClient
+from spoke.engines.ollama_server import OllamaServer
 from spoke.gpu.none import NoGpus
 from tests.contract.bench import begun, chat, described
 
@@ -25,10 +26,9 @@ pytestmark = [
 
 
 async def test_a_real_ollama_keeps_the_contract():
-    client = OllamaClient(usual_address(os.environ))
-    engine = OllamaEngine(client, plan=LoadPlan(1, CONTEXT_TOKENS), gpus=NoGpus().probe, expected=True)
+    client = OllamaClient(OllamaServer(usual_address(os.environ)))
+    engine = OllamaEngine(client, plan=LoadPlan(1, CONTEXT_TOKENS), gpus=NoGpus().probe)
     info = await engine.probe()
-    assert info is not None
     assert (info.fault, bool(info.version)) == ("", True)
     cold = [
         model
@@ -45,7 +45,9 @@ async def test_a_real_ollama_keeps_the_contract():
             before = await client.loaded(1, {})
             answer = await begun(engine, model.name, chat("Count from 1 to 200."))
             await answer.aclose()
-            events = [event async for event in engine.generate(model.name, chat("Say hi.", max_output_tokens=8))]
+            events = [
+                event async for event in engine.generate(model.name, chat("Say hi.", max_output_tokens=8))
+            ]
             after = await client.loaded(1, {})
         assert model.digest.startswith("sha256:")
         assert loaded.context_tokens == CONTEXT_TOKENS

@@ -64,7 +64,7 @@ def a_model(
 class FakeEngine:
     """Answers every request with the same script, and ends it properly unless the script does.
 
-    `requests` is what was asked; `running` how many answers are open; `closed` is released once for each answer that
+    `requests` is what was asked; `loads` are the models and contexts whose load was begun; `running` how many answers are open; `closed` is released once for each answer that
     has come to its end, whichever.
     """
 
@@ -75,6 +75,7 @@ class FakeEngine:
         self._models = {model.name: model for model in models}
         self.script = tuple(script)
         self.requests: list[Request] = []
+        self.loads: list[tuple[str, int]] = []
         self.running = 0
         self.closed = asyncio.Semaphore(0)
         self.load_step: Step | None = None
@@ -94,6 +95,7 @@ class FakeEngine:
         return tuple(self._models.values())
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
+        self.loads.append((model, context_tokens))
         await _play(self.load_step)
         known = self._known(model)
         loaded = Loaded(slots=known.plan.slots, context_tokens=context_tokens)

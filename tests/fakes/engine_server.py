@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,17 +42,17 @@ def refusal(status: int, body: object) -> bytes:
 
 
 @asynccontextmanager
-async def serve(script: Script) -> AsyncIterator[str]:
-    """Answer every request by *script* on a free loopback port; give the URL."""
+async def serve(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Answer every request by *script* on a free loopback port, over TLS when told so; give the URL."""
     connections: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.create_task(_answer(script, reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     async with server:
         host, port = server.sockets[0].getsockname()
-        yield f"http://{host}:{port}"
+        yield f"{'http' if tls is None else 'https'}://{host}:{port}"
         await asyncio.gather(*connections)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 from hub.config import HubConfig
-from hub.server import running
+from hub.server import Ports, running
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
@@ -31,22 +31,26 @@ from hubspoke.types import (
     Usage,
 )
 from hubspoke.wire import enums, inference, inventory, times
+from pki.address import Host
 from pki.files import HubAddresses, NodeFiles
 from pki.identity import Role
 from tests.fakes.hub import make_mesh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
 
     import grpc
 
-    from hub.server import Ports
+    from hubspoke.clock import Clock
+    from hubspoke.types import SpokeState, SpokeStatus
+    from tests.fakes.hub import MeshOnDisk
 
 WAIT_S = 10.0
 """Longest wait for anything that a test expects to happen."""
 
+FREE_PORTS = Ports(mesh=0, enrol=0)
 GIB = 1024**3
 DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
@@ -82,9 +86,11 @@ def an_inventory(*models: Model, free_bytes: int = 8 * GIB) -> Inventory:
 class RealHub:
     """A hub that runs, and the directory that its nodes keep their identities in."""
 
-    def __init__(self, directory: Path, admin: NodeFiles, ports: Ports) -> None:
+    def __init__(self, directory: Path, made: MeshOnDisk, ports: Ports) -> None:
         self.directory = directory
-        self.admin = admin
+        self.made = made
+        self.admin = made.admin
+        self.ports = ports
         self.mesh = f"127.0.0.1:{ports.mesh}"
         self.enrol = f"127.0.0.1:{ports.enrol}"
 
@@ -102,6 +108,22 @@ class RealHub:
         credentials = channel_credentials(files.load_identity(), files.load_anchors(now=now))
         return await dial([self.mesh], credentials)
 
+    async def has_state(self, name: str, state: SpokeState) -> SpokeStatus:
+        """Wait until the hub says that *name* is in *state*. Asking again is all that an admin can do."""
+        return await self.has_spoke(lambda spoke: (spoke.name, spoke.state) == (name, state))
+
+    async def is_listed(self, name: str, slots: int) -> SpokeStatus:
+        """Wait until *name* has all its streams open and idle."""
+        return await self.has_spoke(lambda spoke: (spoke.name, spoke.slots, spoke.busy) == (name, slots, 0))
+
+    async def has_spoke(self, is_so: Callable[[SpokeStatus], bool]) -> SpokeStatus:
+        """Wait until the hub lists a spoke of which *is_so* is true."""
+        async with AdminClient(self.admin.directory) as admin, asyncio.timeout(WAIT_S):
+            while True:
+                for spoke in await admin.spokes():
+                    if is_so(spoke):
+                        return spoke
+
     @asynccontextmanager
     async def app(self, name: str = "laptop") -> AsyncIterator[MeshClient]:
         """Connect as an app."""
@@ -113,8 +135,16 @@ class RealHub:
     async def spoke(
         self, name: str, *models: Model, slots: int = 2, offer: bool = True
     ) -> AsyncIterator[ScriptedSpoke]:
-        """Connect a spoke that has *models*, with every slot open, and offered unless not."""
+        """Let a spoke in that has *models*, and connect it with every slot open, and offered unless not."""
         files = await self.join(name, Role.SPOKE)
+        async with self.connected(files, *models, slots=slots, offer=offer) as spoke:
+            yield spoke
+
+    @asynccontextmanager
+    async def connected(
+        self, files: NodeFiles, *models: Model, slots: int = 2, offer: bool = True
+    ) -> AsyncIterator[ScriptedSpoke]:
+        """Connect a spoke that has joined before."""
         async with ScriptedSpoke(await self.channel(files)) as spoke:
             await spoke.register(an_inventory(*(models or (a_model(),))), max(slots, 1))
             await spoke.beat()
@@ -124,12 +154,27 @@ class RealHub:
 
 
 @asynccontextmanager
-async def real_hub(directory: Path, settings: HubConfig | None = None) -> AsyncIterator[RealHub]:
-    """Run a hub on free ports of the loopback."""
-    made = make_mesh(directory)
-    settings = settings or HubConfig(listen="127.0.0.1", mesh_port=0, enrol_port=0, advertise=("127.0.0.1",))
-    async with running(settings, made.hub, SystemClock(), random.random) as ports:
-        hub = RealHub(directory, made.admin, ports)
+async def real_hub(directory: Path, clock: Clock | None = None) -> AsyncIterator[RealHub]:
+    """Make a mesh in *directory*, and run its hub on free ports of the loopback."""
+    async with hub_of(make_mesh(directory), directory, FREE_PORTS, clock or SystemClock()) as hub:
+        yield hub
+
+
+@asynccontextmanager
+async def started_again(before: RealHub) -> AsyncIterator[RealHub]:
+    """Run a hub with the state and the ports that *before* had, which has ended."""
+    async with hub_of(before.made, before.directory, before.ports, SystemClock()) as hub:
+        yield hub
+
+
+@asynccontextmanager
+async def hub_of(made: MeshOnDisk, directory: Path, ports: Ports, clock: Clock) -> AsyncIterator[RealHub]:
+    """Run the hub of a mesh that was made before; its nodes go to *directory*."""
+    settings = HubConfig(
+        listen="127.0.0.1", mesh_port=ports.mesh, enrol_port=ports.enrol, advertise=(Host("127.0.0.1"),)
+    )
+    async with running(settings, made.hub, clock, random.random) as ports_in_use:
+        hub = RealHub(directory, made, ports_in_use)
         made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
         yield hub
 

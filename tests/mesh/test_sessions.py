@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from hub.relay.sessions import BUSY_JOBS
 from hubspoke.admin import AdminClient
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import InvalidRequest, MeshError, ProtocolViolation, SessionReplaced
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hubspoke.types import SpokeStatus
-    from tests.fakes.real_hub import RealHub, ScriptedSlot
+    from tests.fakes.real_hub import RealHub, ScriptedSlot, ScriptedSpoke
 
 HELLO = Request("tiny", (Message(Speaker.USER, "hello"),))
 
@@ -205,14 +206,28 @@ async def test_speeds_are_measured_and_outlive_the_session(hub: RealHub) -> None
         asked = asyncio.create_task(app.answer(HELLO))
         await den.slots[0].answer("x")
         await asked
+        await den.register(an_inventory(a_model()), 1)
         (summary,) = await app.models()
     assert summary.replicas[0].decode_tokens_per_s == pytest.approx(9 / 0.09)
 
 
 async def test_spokes_are_asked_to_gather_tokens_when_much_runs(hub: RealHub) -> None:
-    async with hub.spoke("den", slots=1) as den:
-        calm = await den.beat()
-    assert calm.flush_interval.ToTimedelta().total_seconds() == pytest.approx(0.015)
+    crowd = a_model(slots=BUSY_JOBS)
+    async with hub.app() as app, hub.spoke("den", crowd, slots=BUSY_JOBS) as den:
+        calm_s = await flush_s(den)
+        asked = [asyncio.create_task(app.answer(HELLO)) for _ in range(BUSY_JOBS)]
+        assignments = await asyncio.gather(*(slot.assignment() for slot in den.slots))
+        busy_s = await flush_s(den)
+        for slot, assignment in zip(den.slots, assignments, strict=True):
+            await slot.last(assignment.attempt)
+        await asyncio.gather(*asked)
+        calm_again_s = await flush_s(den)
+    assert (calm_s, busy_s, calm_again_s) == pytest.approx((0.015, 0.050, 0.015))
+
+
+async def flush_s(spoke: ScriptedSpoke) -> float:
+    """How long *spoke* is to gather tokens."""
+    return (await spoke.beat()).flush_interval.ToTimedelta().total_seconds()
 
 
 async def test_an_answer_is_only_what_the_spoke_has_encoded(hub: RealHub) -> None:

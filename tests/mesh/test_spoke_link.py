@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +15,28 @@ from spoke.core.lifecycle import Phase
 from tests.fakes.engine import FakeEngine, Gate
 from tests.fakes.linked_spoke import ASK, COLD, TINY, a_spoke, text_of
 from tests.fakes.mesh_hub import Mesh, MeshHub, soon
+
+if TYPE_CHECKING:
+    import grpc
+
+HOURS_S = 3600.0
+LOAD = pb.LoadModel(engine="fake", model="cold", context_tokens=4096)
+
+
+class MeshOnABadDisk(Mesh):
+    """A mesh whose keys cannot be read for the first two times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = [
+            OSError(errno.EMFILE, "Too many open files"),
+            OSError(errno.EACCES, "Permission denied"),
+        ]
+
+    async def connect(self) -> grpc.aio.Channel:
+        if self.failures:
+            raise self.failures.pop()
+        return await super().connect()
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +85,62 @@ async def test_beats_go_on_while_a_model_loads(mesh):
             assert not (await soon(hub.beats.get())).results
         gate.open()
         await hub.beat_with(lambda beat: len(beat.results) == 1)
+
+
+async def test_a_load_outlives_the_loss_of_the_hub_and_the_next_one_joins_it(mesh):
+    engine = FakeEngine(COLD)
+    engine.load_step = gate = Gate()
+    async with AsyncExitStack() as lives:
+        async with mesh.serving(MeshHub()) as hub:
+            await lives.enter_async_context(a_spoke(mesh, engine))
+            hub.direct(pb.Directive(id=1, load=LOAD))
+            await soon(gate.reached.wait())
+        async with mesh.serving(MeshHub()) as hub:
+            hub.direct(pb.Directive(id=2, load=LOAD))
+            await hub.slot()
+            await hub.beat_with(lambda beat: beat.sequence > 1)
+            gate.open()
+            beat = await hub.beat_with(lambda beat: bool(beat.results))
+            assert (beat.results[0].id, beat.results[0].HasField("failure")) == (2, False)
+            assert engine.loads == [("cold", 4096)]
+
+
+async def test_a_load_that_ends_without_a_session_is_in_the_next_inventory(mesh):
+    engine = FakeEngine(COLD)
+    engine.load_step = gate = Gate()
+    async with AsyncExitStack() as lives:
+        async with mesh.serving(MeshHub()) as hub:
+            spoke = await lives.enter_async_context(a_spoke(mesh, engine))
+            hub.direct(pb.Directive(id=1, load=LOAD))
+            await soon(gate.reached.wait())
+        loaded = asyncio.Event()
+        with spoke.machine.on_change(loaded.set):
+            gate.open()
+            await soon(loaded.wait())
+        async with mesh.serving(MeshHub()) as hub:
+            registered = await soon(hub.registered.get())
+            assert registered.inventory.models[0].HasField("loaded")
+
+
+async def test_a_new_certificate_waits_for_what_the_hub_wants_done(mesh):
+    engine = FakeEngine(COLD)
+    engine.load_step = first = Gate()
+    async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, engine) as spoke:
+        await hub.slot()
+        longer = pb.LoadModel(engine="fake", model="cold", context_tokens=8192)
+        hub.direct(pb.Directive(id=1, load=LOAD), pb.Directive(id=2, load=longer))
+        await soon(first.reached.wait())
+        spoke.link.move(HOURS_S)
+        engine.load_step = second = Gate()
+        first.open()
+        await soon(second.reached.wait())
+        beats = [await hub.beat_with(lambda beat: bool(beat.results))]
+        beats += [await soon(hub.beats.get()) for _ in range(3)]
+        assert not any(beat.draining for beat in beats)
+        second.open()
+        beat = await hub.beat_with(lambda beat: bool(beat.results) or beat.HasField("goodbye"))
+        assert [(result.id, result.HasField("failure")) for result in beat.results] == [(2, False)]
+        assert (await hub.slot()).opened.session == 2
 
 
 async def test_directives_that_cannot_be_done_say_why(mesh):
@@ -128,6 +209,13 @@ async def test_a_spoke_that_is_refused_tries_again(mesh):
         await hub.slot()
 
 
+async def test_a_spoke_whose_keys_cannot_be_read_now_tries_again():
+    mesh = MeshOnABadDisk()
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY)):
+        assert (await hub.slot()).opened.session == 1
+    assert not mesh.failures
+
+
 async def test_a_hub_that_falls_silent_is_given_up(mesh):
     hub = MeshHub(heartbeat_s=0.05, lease_s=0.3)
     hub.answers_beats = False
@@ -190,7 +278,7 @@ async def test_a_new_certificate_waits_for_an_idle_moment_and_loses_no_work(mesh
         slot = await hub.slot()
         await slot.assign(1, TINY, ASK)
         await soon(gate.reached.wait())
-        spoke.link.move()
+        spoke.link.move(HOURS_S)
         assert spoke.link.phase is Phase.MOVING
         gate.open()
         chunks, _ = await slot.hear_answer()
@@ -198,3 +286,50 @@ async def test_a_new_certificate_waits_for_an_idle_moment_and_loses_no_work(mesh
         await hub.beat_with(lambda beat: beat.HasField("goodbye"))
         assert (await hub.slot()).opened.session == 2
         assert spoke.link.phase is Phase.READY
+
+
+async def test_a_busy_spoke_with_a_new_certificate_finishes_its_answers_however_long_they_take(
+    mesh, monkeypatch
+):
+    monkeypatch.setattr("spoke.link.session.IDLE_WAIT_S", 0.0)
+    monkeypatch.setattr("spoke.link.session.DRAIN_S", 0.0)
+    engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.move(HOURS_S)
+        await hub.beat_with(lambda beat: beat.draining)
+        gate.open()
+        chunks, last = await slot.hear_answer()
+        assert text_of(chunks) == "AB"
+        assert not last.HasField("failure")
+        assert (await hub.slot()).opened.session == 2
+
+
+async def test_a_new_certificate_waits_no_longer_than_the_old_one_is_good_for(mesh):
+    engine = FakeEngine(TINY, script=["A", gate := Gate()])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.move(0.0)
+        _, last = await slot.hear_answer()
+        assert last.failure.reason == "draining"
+        assert (await hub.slot()).opened.session == 2
+
+
+async def test_a_spoke_that_is_stopped_while_it_moves_has_no_more_time_than_any_other(mesh, monkeypatch):
+    monkeypatch.setattr("spoke.link.session.IDLE_WAIT_S", 0.0)
+    monkeypatch.setattr("spoke.link.session.DRAIN_S", 0.0)
+    engine = FakeEngine(TINY, script=["A", gate := Gate()])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
+        slot = await hub.slot()
+        await slot.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.move(HOURS_S)
+        await hub.beat_with(lambda beat: beat.draining)
+        spoke.link.leave("stop")
+        _, last = await slot.hear_answer()
+        assert last.failure.reason == "draining"
+        await soon(spoke.running)

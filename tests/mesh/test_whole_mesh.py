@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hubspoke.admin import AdminClient
-from hubspoke.clock import SystemClock
 from hubspoke.errors import EngineCrashed, MeshError
 from hubspoke.types import (
     Delta,
     FinishReason,
-    HostMemory,
     Message,
     Request,
     Speaker,
@@ -23,57 +20,16 @@ from hubspoke.types import (
     Started,
     Waiting,
 )
-from pki.identity import Role
-from spoke.agent import Agent
-from spoke.gpu.none import NoGpus
-from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.real_agent import an_agent
 from tests.fakes.real_hub import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from hubspoke.client import MeshClient
-    from hubspoke.types import SpokeStatus
     from tests.fakes.real_hub import RealHub
 
 HELLO = Request("tiny", (Message(Speaker.USER, "hello"),))
 WORDS = tuple(f"{number} " for number in range(12))
-
-
-@asynccontextmanager
-async def an_agent(hub: RealHub, name: str, engine: FakeEngine, slots: int = 2) -> AsyncIterator[Agent]:
-    files = await hub.join(name, Role.SPOKE)
-    machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
-    agent = Agent(
-        files,
-        machine,
-        hubs=(hub.mesh,),
-        slots=slots,
-        version="test",
-        clock=SystemClock(),
-        chance=lambda: 0.01,
-    )
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(agent.run())
-        await is_listed(hub, name, slots)
-        yield agent
-        task.cancel()
-
-
-async def is_listed(hub: RealHub, name: str, slots: int) -> SpokeStatus:
-    """Wait until *name* has all its streams open and idle. Asking again is all that an admin can do."""
-    async with AdminClient(hub.admin.directory) as admin, asyncio.timeout(WAIT_S):
-        while True:
-            for spoke in await admin.spokes():
-                if (spoke.name, spoke.slots, spoke.busy) == (name, slots, 0):
-                    return spoke
-
-
-async def has_state(hub: RealHub, name: str, state: SpokeState) -> None:
-    async with AdminClient(hub.admin.directory) as admin, asyncio.timeout(WAIT_S):
-        while all(spoke.name != name or spoke.state is not state for spoke in await admin.spokes()):
-            pass
 
 
 async def test_an_answer_comes_whole(hub: RealHub) -> None:
@@ -104,7 +60,7 @@ async def test_cancelling_reaches_the_engine_and_frees_the_slot(hub: RealHub) ->
                         break
             async with asyncio.timeout(WAIT_S):
                 await engine.closed.acquire()
-            await is_listed(hub, "den", 1)
+            await hub.is_listed("den", 1)
     assert engine.running == 0
 
 
@@ -129,7 +85,7 @@ async def test_whatever_is_cancelled_and_whenever_every_slot_comes_clean(hub: Re
             for _ in range(150):
                 group.create_task(ask_or_leave(app, limit, rng.randrange(0, 2 * len(WORDS))))
         for name in engines:
-            await is_listed(hub, name, 3)
+            await hub.is_listed(name, 3)
         answers = await asyncio.gather(*(app.answer(HELLO) for _ in range(12)))
     assert {answer.text for answer in answers} == {"".join(WORDS)}
     assert all(engine.running == 0 for engine in engines.values())
@@ -156,12 +112,12 @@ async def test_a_spoke_that_is_stopped_ends_its_answer_and_says_goodbye(hub: Rea
         asked = asyncio.create_task(app.answer(HELLO))
         await asyncio.wait_for(gate.reached.wait(), WAIT_S)
         agent.stop()
-        await has_state(hub, "den", SpokeState.DRAINING)
+        await hub.has_state("den", SpokeState.DRAINING)
         with pytest.raises(MeshError, match="den"):
             await app.answer(HELLO)
         gate.open()
         assert (await asked).text == "ab"
-        await has_state(hub, "den", SpokeState.LEFT)
+        await hub.has_state("den", SpokeState.LEFT)
 
 
 async def test_one_of_two_spokes_goes_and_the_mesh_still_answers(hub: RealHub) -> None:

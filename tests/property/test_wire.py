@@ -65,7 +65,7 @@ uint64s = st.integers(0, (1 << 64) - 1)
 sizes = st.integers(0, inventory.BYTES_MAX)
 contexts = st.integers(1, inventory.CONTEXT_TOKENS_MAX)
 slots = st.integers(1, inventory.SLOTS_MAX)
-faults = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=inventory.FAULT_CHARS_MAX)
+faults = texts.filter(str.isprintable)
 # In 512ths of a second: whole nanoseconds, and exact as a float. What gets lost beyond that, the durations below show.
 seconds = st.integers(0, 10**9).map(lambda parts: parts / 512)
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001  # as Hypothesis wants them
@@ -216,6 +216,15 @@ figures = st.dictionaries(
 @given(inventories)
 def test_an_inventory_survives_the_wire(value: Inventory):
     assert inventory.from_wire(inventory.to_wire(value)) == value
+
+
+@given(inventories, st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * inventory.FAULT_CHARS_MAX))
+def test_a_fault_arrives_short_and_fit_for_a_terminal(value: Inventory, fault: str):
+    message = inventory.to_wire(value)
+    message.engines.add(name="embedded", fault=fault)
+    told = inventory.from_wire(message).engines[-1].fault
+    assert told.isprintable()
+    assert len(told) == min(len(fault), inventory.FAULT_CHARS_MAX)
 
 
 @given(garbage)

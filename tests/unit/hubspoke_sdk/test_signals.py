@@ -5,8 +5,8 @@ import signal
 import sys
 
 import pytest
-import uvloop
 
+from hubspoke import loop
 from hubspoke.signals import stop_signals
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="sends itself a POSIX signal")
@@ -14,8 +14,10 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="sends itself a 
 
 @posix_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_each_signal_to_stop_is_heard_in_the_loop(number, new_loop):
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_each_signal_to_stop_is_heard_in_the_loop(number, kind, monkeypatch):
+    monkeypatch.setenv(loop.LOOP_VARIABLE, kind)
+
     async def hear_twice() -> None:
         heard = asyncio.Semaphore(0)
         with stop_signals(heard.release):
@@ -24,8 +26,7 @@ def test_each_signal_to_stop_is_heard_in_the_loop(number, new_loop):
                 async with asyncio.timeout(5):
                     await heard.acquire()
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(hear_twice())
+    loop.run(hear_twice)
 
 
 async def test_the_old_answer_to_a_signal_is_back_afterwards():

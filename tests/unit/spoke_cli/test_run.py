@@ -56,9 +56,37 @@ def test_models_in_the_environment_are_written_with_commas():
     assert config.models == ("tiny", "nano")
 
 
+def test_blanks_and_empty_items_of_a_list_in_the_environment_mean_nothing():
+    config = load(SpokeConfig, "spoke", None, {"HUBSPOKE_SPOKE_MODELS": " tiny, nano,,"})
+    assert config.models == ("tiny", "nano")
+
+
+def test_an_empty_list_in_the_environment_overrules_the_file(tmp_path):
+    file = tmp_path / "hubspoke.toml"
+    file.write_text('[spoke]\nhubs = ["box:7443"]\n')
+    assert load(SpokeConfig, "spoke", file, {}).hubs == ("box:7443",)
+    assert load(SpokeConfig, "spoke", file, {"HUBSPOKE_SPOKE_HUBS": ""}).hubs == ()
+
+
+@pytest.mark.parametrize("hub", ["box", "box:0", "http://box:7443", "fd00::5:7443"])
+def test_an_address_that_cannot_be_dialled_is_told_with_its_key(hub):
+    with pytest.raises(InvalidRequest, match=r"HUBSPOKE_SPOKE_HUBS.*hubs: .* is not a host and a port"):
+        load(SpokeConfig, "spoke", None, {"HUBSPOKE_SPOKE_HUBS": hub})
+
+
+def test_addresses_are_spelled_in_one_way():
+    config = load(SpokeConfig, "spoke", None, {"HUBSPOKE_SPOKE_HUBS": "Box:7443, [FD00:0::5]:7443"})
+    assert config.hubs == ("box:7443", "[fd00::5]:7443")
+
+
 def test_slots_beyond_the_contract_are_refused():
     with pytest.raises(InvalidRequest, match="slots"):
         load(SpokeConfig, "spoke", None, {"HUBSPOKE_SPOKE_SLOTS": "257"})
+
+
+def test_a_model_gets_no_more_slots_than_the_spoke_has():
+    assert SpokeConfig(slots=2, model_slots=4).plan.slots == 2
+    assert SpokeConfig(slots=8, model_slots=4).plan.slots == 4
 
 
 def test_models_lie_beside_the_state_unless_said_otherwise(tmp_path):

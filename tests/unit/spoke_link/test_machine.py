@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 TINY = Place("fake", "tiny")
+CARDS = (Gpu(index=0, kind=GpuKind.CUDA, name="RTX 3060", memory_free_bytes=8 << 30),)
 
 
 class Cards:
     """A GPU probe that finds one card, or what else the test wants."""
 
     def __init__(self) -> None:
-        self.found: tuple[Gpu, ...] | Exception = (
-            Gpu(index=0, kind=GpuKind.CUDA, name="RTX 3060", memory_free_bytes=8 << 30),
-        )
+        self.found: tuple[Gpu, ...] | Gate | Exception = CARDS
 
     async def probe(self) -> tuple[Gpu, ...]:
+        if isinstance(self.found, Gate):
+            await self.found.pass_through()
+            return CARDS
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -94,12 +96,50 @@ async def test_a_card_whose_driver_fails_stays_listed_with_a_fault():
         assert card.memory_free_bytes is None
 
 
+@pytest.mark.parametrize("look", ["hangs", "fails"])
+async def test_a_driver_that_has_never_answered_is_not_taken_for_no_card(monkeypatch, look):
+    monkeypatch.setattr("spoke.link.machine.PROBE_TIMEOUT_S", 0.01)
+    cards, gate = Cards(), Gate()
+    cards.found = gate if look == "hangs" else OSError("driver gone")
+    async with watched(cards=cards) as machine:
+        (card,) = machine.inventory.gpus
+        assert card.name == "unknown"
+        assert card.fault
+        cards.found = CARDS
+        gate.open()
+        while machine.inventory.gpus != CARDS:
+            await changed(machine)
+
+
 async def test_a_loaded_model_is_known_as_soon_as_the_load_is_done():
     async with watched(FakeEngine(a_model(loaded=False))) as machine:
         assert await machine.load(TINY, 4096) is None
         model = machine.model(TINY)
         assert model is not None
         assert model.state is ModelState.LOADED
+
+
+async def test_a_load_goes_on_when_whoever_asked_for_it_is_gone():
+    engine = FakeEngine(a_model(loaded=False))
+    engine.load_step = gate = Gate()
+    async with watched(engine) as machine:
+        first = asyncio.create_task(machine.load(TINY, 4096))
+        await soon(gate.reached.wait())
+        first.cancel()
+        await asyncio.wait({first})
+        second = asyncio.create_task(machine.load(TINY, 4096))
+        gate.open()
+        assert await soon(second) is None
+        assert engine.loads == [("tiny", 4096)]
+
+
+async def test_a_load_that_failed_is_tried_anew():
+    engine = FakeEngine(a_model(loaded=False))
+    async with watched(engine) as machine:
+        engine.load_step = EngineCrashed("it died")
+        assert isinstance(await machine.load(TINY, 4096), EngineCrashed)
+        engine.load_step = None
+        assert await machine.load(TINY, 4096) is None
 
 
 async def test_a_look_that_began_before_a_load_does_not_hide_it():
@@ -142,4 +182,13 @@ async def test_the_spoke_is_idle_while_nothing_runs():
         assert not machine.idle.is_set()
         assert machine.running(TINY) == 1
         machine.end(TINY)
+        assert machine.idle.is_set()
+
+
+async def test_the_spoke_is_not_idle_while_it_does_what_the_hub_wants():
+    async with watched(FakeEngine(a_model())) as machine:
+        machine.begin(TINY)
+        with machine.obeying():
+            machine.end(TINY)
+            assert not machine.idle.is_set()
         assert machine.idle.is_set()

@@ -1,0 +1,31 @@
+"""Time that passes as usual, and as much more of it as the test wants."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from hubspoke.clock import SystemClock
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hubspoke.clock import Clock
+
+
+class MovableClock:
+    """The machine's clocks, moved forward."""
+
+    def __init__(self) -> None:
+        self._real: Clock = SystemClock()
+        self._ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return self._real.monotonic() + self._ahead_s
+
+    def now(self) -> datetime:
+        return self._real.now() + timedelta(seconds=self._ahead_s)
+
+    def move(self, seconds: float) -> None:
+        """Let *seconds* pass at once, for whoever asks this clock."""
+        self._ahead_s += seconds
