@@ -12,7 +12,7 @@ from hub.core import registry as reg
 from hub.core.estimator import loaded_in
 from hub.core.types import Registry, Speed, Traffic
 from hub.relay.outbox import Outbox
-from hub.relay.work import WorkStream
+from hub.relay.work import DRAIN_S, WorkStream
 from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Sessions:
         self._quiet = asyncio.Event()
         self._running: Counter[tuple[SpokeId, ModelKey]] = Counter()
         self._jobs: dict[WorkStream, tuple[SpokeId, ModelKey]] = {}
+        # Streams of spokes that have said goodbye and not yet their last word; until when that may take.
+        self._leaving: dict[WorkStream, float] = {}
         # Sessions and orders are told apart over restarts of the hub too, without keeping a number anywhere.
         self._last_number = int(clock.now().timestamp() * 1_000)
 
@@ -186,8 +188,14 @@ class Sessions:
         return target.key, loaded_in(self.registry.spokes[spoke].speeds.get(target.key, Speed()), took_s)
 
     def leave(self, spoke: SpokeId, session: int) -> None:
-        """Note a clean end."""
+        """Note a clean end. The end of an answer may still be on its way: streams do not wait for each other."""
         self.registry = reg.left(self.registry, spoke, session)
+        live = self._live.get(spoke)
+        if live is not None and live.session == session:
+            until = self._clock.monotonic() + DRAIN_S
+            self._leaving.update(
+                (stream, until) for stream in live.streams.values() if stream.job is not None
+            )
         self._end(spoke, session, "spoke left", None)
 
     def lose(self, spoke: SpokeId, session: int) -> None:
@@ -204,6 +212,10 @@ class Sessions:
         for live in self._live.values():
             for stream in tuple(live.streams.values()):
                 stream.sweep(now)
+        for stream, until in tuple(self._leaving.items()):
+            stream.sweep(now)
+            if now > until:
+                stream.close()
         self.changed()
 
     async def drain(self) -> None:
@@ -235,6 +247,7 @@ class Sessions:
     def close_work(self, stream: WorkStream) -> None:
         """Let go of a Work stream that has ended."""
         stream.close()
+        self._leaving.pop(stream, None)
         live = self._live.get(stream.spoke)
         if live is not None and live.streams.get(stream.number) is stream:
             del live.streams[stream.number]
@@ -295,7 +308,8 @@ class Sessions:
             return
         live.heartbeat.close(error)
         for stream in tuple(live.streams.values()):
-            stream.close(error)
+            if stream not in self._leaving:
+                stream.close(error)
 
     def _next_number(self) -> int:
         self._last_number += 1

@@ -123,7 +123,11 @@ def _wrap(behaviour: Behaviour, guard: Guard) -> Behaviour:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: MeshError) -> None:
-    await context.abort(status.code_of(error), error.message, status.trailers_of(error))
+    try:
+        await context.abort(status.code_of(error), error.message, status.trailers_of(error))
+    except grpc.aio.InternalError as gone:
+        # The caller has disconnected: there is nobody to tell, and nothing to log.
+        raise grpc.aio.AbortError("the caller is gone") from gone
 
 
 async def _deny(_request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> None:

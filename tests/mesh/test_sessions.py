@@ -70,6 +70,20 @@ async def test_a_goodbye_is_told_apart_from_a_loss(hub: RealHub) -> None:
         assert (await status_of(hub, "torn")).state is SpokeState.LOST
 
 
+async def test_the_end_of_an_answer_that_a_goodbye_has_overtaken_is_not_lost(hub: RealHub) -> None:
+    async with hub.app() as app, hub.spoke("den", slots=2) as den:
+        asked = asyncio.create_task(app.answer(HELLO))
+        slot = den.slots[1]  # the one that was idle last
+        assignment = await slot.assignment()
+        await den.beat(goodbye=pb.Goodbye(why="going home"))
+        assert await den.beats.read() is grpc.aio.EOF
+        await slot.delta(assignment.attempt, "to the end")
+        await slot.last(assignment.attempt)
+        assert (await asked).text == "to the end"
+        await slot.call.done_writing()
+        assert await slot.call.read() is grpc.aio.EOF
+
+
 async def test_a_draining_spoke_ends_its_work_and_gets_no_more(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", slots=2) as den:
         first = asyncio.create_task(app.answer(HELLO))
