@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,9 @@ FLUSH_S_MIN: Final = 0.015
 FLUSH_S_MAX: Final = 0.050
 BATCH_CHARS_MAX: Final = 16_384
 """A batch this long goes at once, and the engine waits until it is gone."""
+
+MARK_SHARE: Final = 0.2
+"""Marks on the clock at which gathered tokens leave, as a share of the interval: how much later than due at most."""
 
 
 def flush_interval_s(asked_s: float) -> float:
@@ -47,7 +51,11 @@ class Coalescer:
         self._texts.append(text)
         self._chars += len(text)
         self._tokens += tokens
-        return float("-inf") if self.is_full else self._sent_at + self._interval_s
+        if self.is_full or self._sent_at == float("-inf"):
+            return float("-inf")
+        # All answers of a spoke share the marks, so that their messages leave together and share a write.
+        mark_s = self._interval_s * MARK_SHARE
+        return math.ceil((self._sent_at + self._interval_s) / mark_s) * mark_s
 
     def take(self, now: float) -> Batch | None:
         """Give what has gathered; None when there is nothing to send."""

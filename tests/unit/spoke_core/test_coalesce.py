@@ -1,15 +1,36 @@
-from spoke.core.coalesce import BATCH_CHARS_MAX, FLUSH_S_MAX, FLUSH_S_MIN, Batch, Coalescer, flush_interval_s
+from spoke.core.coalesce import (
+    BATCH_CHARS_MAX,
+    FLUSH_S_MAX,
+    FLUSH_S_MIN,
+    MARK_SHARE,
+    Batch,
+    Coalescer,
+    flush_interval_s,
+)
 
 
 def test_the_first_token_is_due_at_once():
     assert Coalescer(0.015).add("a", 1) < 0
 
 
-def test_the_next_tokens_are_due_one_interval_after_the_last_message():
-    gathered = Coalescer(0.015)
-    gathered.add("a", 1)
-    gathered.take(100.0)
-    assert gathered.add("b", 1) == gathered.add("c", 1) == 100.015
+def test_the_next_tokens_are_due_one_interval_after_the_last_message_at_the_next_mark():
+    for sent_at in (100.0, 100.001, 100.0149):
+        gathered = Coalescer(0.015)
+        gathered.add("a", 1)
+        gathered.take(sent_at)
+        due = gathered.add("b", 1)
+        assert due == gathered.add("c", 1)
+        assert 0.015 - 1e-9 <= due - sent_at < 0.015 * (1 + MARK_SHARE) + 1e-9
+
+
+def test_answers_that_were_sent_at_different_times_leave_together():
+    dues = set()
+    for sent_at in (100.0041, 100.0052, 100.0059):
+        gathered = Coalescer(0.050)
+        gathered.add("a", 1)
+        gathered.take(sent_at)
+        dues.add(gathered.add("b", 1))
+    assert len(dues) == 1
 
 
 def test_what_has_gathered_goes_together():
