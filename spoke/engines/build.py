@@ -39,6 +39,8 @@ class Build:
         """Describe it; a build that does not run here has a fault."""
         if self._info is not None and self._is_fresh(self._info):
             return self._info
+        while self._look_under_way is not None and self._look_under_way.is_abandoned:
+            await self._look_under_way.gone()
         if self._look_under_way is None:
             self._look_under_way = Shared(self._look(), done=self._forget_look)
         return await self._look_under_way.wait()

@@ -91,6 +91,9 @@ class EmbeddedEngine:
             if resident is not None and _is_as_wanted(resident, stored, plan):
                 return resident.loaded
             under_way = self._loads.get(model)
+            if under_way is not None and under_way.work.is_abandoned:
+                await under_way.work.gone()
+                continue
             if under_way is None:
                 work = Shared(self._bring(stored, plan), done=partial(self._forget_load, model))
                 self._loads[model] = under_way = _Load(plan, work)

@@ -117,6 +117,9 @@ class OllamaEngine:
             ):
                 return loaded
             under_way = self._loads.get(model)
+            if under_way is not None and under_way.work.is_abandoned:
+                await under_way.work.gone()
+                continue
             if under_way is None:
                 work = Shared(self._bring(model, plan), done=partial(self._forget_load, model))
                 self._loads[model] = under_way = _Load(plan, work)

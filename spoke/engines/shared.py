@@ -21,6 +21,8 @@ class Shared(Generic[T]):
         self._task.add_done_callback(_seen)
         self._task.add_done_callback(lambda _: done())
         self._waiting = 0
+        self.is_abandoned = False
+        """Whether the last waiter has left: it is being ended, and nobody can join it any more."""
 
     async def wait(self) -> T:
         """Give the result; raise what the work raises, or EngineUnavailable when it was cancelled."""
@@ -30,10 +32,15 @@ class Shared(Generic[T]):
         finally:
             self._waiting -= 1
             if self._waiting == 0 and not self._task.done():
+                self.is_abandoned = True
                 await self.cancel()
         if self._task.cancelled():
             raise EngineUnavailable("the engine is being stopped")
         return self._task.result()
+
+    async def gone(self) -> None:
+        """Wait until the work has ended, however it does."""
+        await asyncio.wait({self._task})
 
     async def cancel(self) -> None:
         """End the work, and wait until it has; nothing happens when it is done."""

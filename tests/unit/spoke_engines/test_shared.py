@@ -89,3 +89,31 @@ async def test_a_failure_reaches_every_waiter():
     results = await asyncio.gather(shared.wait(), shared.wait(), return_exceptions=True)
 
     assert [type(result) for result in results] == [LoadFailed, LoadFailed]
+
+
+async def test_work_that_its_last_waiter_has_left_is_marked_until_it_is_gone():
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+
+    forgotten: list[bool] = []
+    shared = Shared(slow_to_end(), done=lambda: forgotten.append(True))
+    only = asyncio.create_task(shared.wait())
+    await begun.wait()
+    assert not shared.is_abandoned
+
+    only.cancel()
+    latecomer = asyncio.create_task(shared.gone())
+    await asyncio.wait({latecomer}, timeout=0.01)
+    assert shared.is_abandoned
+    assert not latecomer.done()
+
+    may_end.set()
+    await latecomer
+    assert forgotten == [True]
+    await asyncio.wait({only})
