@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,9 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 WIDTH_MAX: Final = 110
 """Wider than that, lines are hard to follow."""
+
+LAST_MOMENT_S = 1.0
+LOOK_S = 0.02
 
 
 def main() -> int:
@@ -70,12 +74,20 @@ async def _perform(state: Path, programs: Programs, show: Show, *, keep: bool) -
 
 def _failed(error: Exception, programs: Programs) -> Failed:
     """Say what is behind *error*: most likely a program that has ended, which the mesh then misses."""
-    failure = error if isinstance(error, Failure) else programs.casualty()
+    failure = error if isinstance(error, Failure) else _casualty(programs)
     if failure is None:
         return Failed(str(error), advice="Run the demo again; if that does not help, please report it.")
     if failure.log is None:
         return Failed(failure.message, failure.advice)
     return Failed(failure.message, failure.advice, failure.log.stem, last_lines(failure.log))
+
+
+def _casualty(programs: Programs) -> Failure | None:
+    """Give the failure of a program that has ended. Its connections go a moment before it does, so it gets that."""
+    until = time.monotonic() + LAST_MOMENT_S
+    while (failure := programs.casualty()) is None and time.monotonic() < until:
+        time.sleep(LOOK_S)
+    return failure
 
 
 def _first(errors: ExceptionGroup[Exception]) -> Exception:

@@ -78,7 +78,7 @@ def _sort_in(standing: Standing, held: list[Holding], now: float) -> None:
     warm = [holding for holding in held if holding.model.loaded and holding.place not in leaving]
     loading = [holding for holding in held if _is_loading(holding)]
     if warm:
-        standing.warm.append(max(warm, key=_slots))
+        standing.warm.append(max(warm, key=_own_slots))
     elif loading:
         standing.loading.append(loading[0])
     else:
@@ -94,6 +94,11 @@ def _sort_in(standing: Standing, held: list[Holding], now: float) -> None:
 
 def _is_loading(holding: Holding) -> bool:
     return holding.model.state is ModelState.LOADING or holding.place in holding.spoke.loads
+
+
+def _own_slots(holding: Holding) -> int:
+    """Say how many requests the model itself runs side by side, whatever the spoke can carry."""
+    return 0 if holding.model.loaded is None else holding.model.loaded.slots
 
 
 def _slots(holding: Holding) -> int:
