@@ -17,7 +17,7 @@ from hubspoke.channel import COMMON_OPTIONS
 from hubspoke.clock import SystemClock
 from hubspoke.signals import stop_signals
 from hubspoke.types import Delta
-from hubspoke.wire import inference
+from hubspoke.wire import answers, requests
 from pki.files import NodeFiles
 from spoke.agent import Agent
 from spoke.gpu.memory import host_memory
@@ -74,12 +74,12 @@ async def _direct(credential_pem: bytes, callers_pem: bytes, port: int, tally: P
     async def infer(
         message: pb.InferRequest, context: grpc.aio.ServicerContext[pb.InferRequest, pb.InferResponse]
     ) -> None:
-        request, _ = inference.request_from_wire(message)
+        request, _ = requests.request_from_wire(message)
         async for event in engine.generate(request.model, request):
             if isinstance(event, Delta):
                 await context.write(pb.InferResponse(delta=pb.Delta(text=event.text)))
             else:
-                await context.write(pb.InferResponse.FromString(inference.finished_bytes(event)))
+                await context.write(pb.InferResponse.FromString(answers.finished_bytes(event)))
 
     handler = grpc.unary_stream_rpc_method_handler(
         infer, pb.InferRequest.FromString, pb.InferResponse.SerializeToString

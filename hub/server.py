@@ -12,6 +12,7 @@ import grpc
 
 from hub.certificate import Certificate
 from hub.dispatch.journey import Dispatch
+from hub.dispatch.upkeep import Upkeep
 from hub.identities import Identities
 from hub.relay.sessions import Sessions
 from hub.rpc.admin import AdminService
@@ -20,6 +21,7 @@ from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
 from hub.rpc.interceptors import enrol_gate, mesh_gate
 from hub.rpc.mesh import MeshService
+from hub.rpc.models import ModelsService
 from hub.store import Store
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
@@ -141,6 +143,7 @@ class Servers:
         IdentityService(identities).add_to(self._mesh)
         MeshService(sessions, dispatch, store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
+        ModelsService(Upkeep(sessions, store, clock)).add_to(self._mesh)
         AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
 
     async def start(self) -> None:

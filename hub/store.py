@@ -65,6 +65,14 @@ _speeds = sa.Table(
 )
 
 
+_pins = sa.Table(
+    "pins",
+    _metadata,
+    sa.Column("spoke", sa.String, primary_key=True),
+    sa.Column("model_key", sa.String, primary_key=True),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Certified:
     """A certificate as the store keeps it: who, serial in hex, digest of the key, PEM chain, end as Unix time."""
@@ -237,6 +245,23 @@ class Store:
                     "load_s": speed.load_s,
                 }
                 connection.execute(sa.insert(_speeds).values(**row))
+
+        await self._run(work)
+
+    async def pins(self, spoke: SpokeId) -> frozenset[ModelKey]:
+        """Give the models that are to stay in memory on *spoke*."""
+        query = sa.select(_pins.c.model_key).where(_pins.c.spoke == spoke)
+        rows = await self._run(lambda connection: connection.execute(query).all())
+        return frozenset(ModelKey(row.model_key) for row in rows)
+
+    async def pin(self, spoke: SpokeId, model_key: ModelKey, *, pinned: bool) -> None:
+        """Keep that a model is to stay in memory on *spoke*, or that it is not."""
+        place = {"spoke": spoke, "model_key": model_key}
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(_pins).filter_by(**place))
+            if pinned:
+                connection.execute(sa.insert(_pins).values(**place))
 
         await self._run(work)
 

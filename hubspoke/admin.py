@@ -1,23 +1,31 @@
-"""What the people who run the mesh may do on top of asking: see the spokes, and let new ones in."""
+"""What the people who run the mesh may do on top of asking: see the spokes, let new ones in, and move models."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hubspoke.api.admin.v1 import admin_pb2 as pb
 from hubspoke.api.admin.v1.admin_pb2_grpc import AdminServiceStub
+from hubspoke.api.models.v1 import models_pb2 as models_pb
+from hubspoke.api.models.v1.models_pb2_grpc import ModelsServiceStub
 from hubspoke.client import CALL_TIMEOUT_S, MeshClient
-from hubspoke.wire import enums, fleet, times
+from hubspoke.connection import whole
+from hubspoke.types import InMemory, Pulled, SpokeId
+from hubspoke.wire import enums, fleet, times, upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncGenerator, Awaitable
     from datetime import datetime, timedelta
 
     import grpc
 
-    from hubspoke.types import SpokeStatus
+    from hubspoke.types import LoadEvent, PullEvent, SpokeStatus
     from pki.identity import Role
+
+UNLOAD_TIMEOUT_S: Final = 60.0
+"""Longer than the hub waits for a spoke, so that its own word on it arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,47 @@ class AdminClient(MeshClient):
 
         response = await self._connection.call(ask)
         return IssuedToken(response.token, times.moment(response.expires_at, "expires_at"))
+
+    async def load(
+        self, model: str, *, spoke: str = "", pin: bool = False
+    ) -> AsyncGenerator[LoadEvent, None]:
+        """Bring *model* into memory, on *spoke* or wherever it is there soonest, and give how that goes.
+
+        `InMemory` comes last. Closing the generator does not end the load. With *pin* it stays in memory until `unload`.
+        """
+        request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
+
+        def ask(channel: grpc.aio.Channel) -> AsyncGenerator[LoadEvent, None]:
+            call = ModelsServiceStub(channel).LoadModel(request)
+            return whole(call, upkeep.load_event_from_wire, InMemory)
+
+        async with aclosing(self._connection.stream(ask)) as events:
+            async for event in events:
+                yield event
+
+    async def unload(self, model: str, *, spoke: str = "") -> tuple[SpokeId, ...]:
+        """Take *model* out of memory, on *spoke* or everywhere, and say where it was; raise Busy where it runs."""
+        request = models_pb.UnloadModelRequest(model=model, spoke=spoke)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[models_pb.UnloadModelResponse]:
+            return ModelsServiceStub(channel).UnloadModel(request, timeout=UNLOAD_TIMEOUT_S)
+
+        response = await self._connection.call(ask)
+        return tuple(SpokeId(name) for name in response.spokes)
+
+    async def pull(self, model: str, *, spoke: str = "") -> AsyncGenerator[PullEvent, None]:
+        """Get *model* onto the disk of *spoke*, or of the one with most memory to give, and give how that goes.
+
+        `Pulled` comes last. Closing the generator stops the pull; another one goes on from there.
+        """
+        request = models_pb.PullModelRequest(model=model, spoke=spoke)
+
+        def ask(channel: grpc.aio.Channel) -> AsyncGenerator[PullEvent, None]:
+            return whole(ModelsServiceStub(channel).PullModel(request), upkeep.pull_event_from_wire, Pulled)
+
+        async with aclosing(self._connection.stream(ask)) as events:
+            async for event in events:
+                yield event
 
 
 def _list_spokes(channel: grpc.aio.Channel) -> Awaitable[pb.ListSpokesResponse]:

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import random
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import grpc
 
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from hubspoke.clock import SystemClock
-from hubspoke.connection import Connection
-from hubspoke.errors import EngineProtocol, EngineTruncated, Unreachable
+from hubspoke.connection import Connection, whole
+from hubspoke.gathered import Answer, Gathered, GatheredVectors, Vectors
 from hubspoke.paths import locate
-from hubspoke.types import Delta, Finished, Started
-from hubspoke.wire import fleet, inference, status
+from hubspoke.types import EmbedRequest, Finished
+from hubspoke.wire import answers, fleet, requests
 from pki.files import NodeFiles
 
 if TYPE_CHECKING:
@@ -32,23 +29,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    import grpc
+
     from hubspoke.clock import Clock
-    from hubspoke.types import Event, ModelSummary, Request
+    from hubspoke.types import EmbedEvent, Event, ModelSummary, Request
+
+__all__ = ["CALL_TIMEOUT_S", "Answer", "MeshClient", "Vectors"]
 
 CALL_TIMEOUT_S: Final = 10.0
 """Deadline of every call but `infer`."""
 
 DEADLINE_GRACE_S: Final = 1.0
 """How long after the request's deadline the call itself ends: the hub's own word on it is the better one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer: its text, who made it, and what it cost."""
-
-    text: str
-    started: Started
-    finished: Finished
 
 
 class MeshClient:
@@ -88,40 +80,56 @@ class MeshClient:
         Closing the generator stops the work on the GPU. After *deadline*, which must know its zone, the answer is of
         no use and ends with DeadlineExceeded; without one it may take as long as it needs.
         """
-        message = inference.request_to_wire(request, deadline)
+        message = requests.request_to_wire(request, deadline)
         timeout_s = self._seconds_until(deadline)
-        begun = False
-        for may_redial in (True, False):
-            async with self._connection.lease() as channel:
-                try:
-                    async with aclosing(_attempt(channel, message, timeout_s)) as events:
-                        async for event in events:
-                            begun = True
-                            yield event
-                except Unreachable:
-                    if begun or not may_redial:
-                        raise
-                else:
-                    return
-            await self._connection.redial(channel)
+
+        def ask(channel: grpc.aio.Channel) -> AsyncGenerator[Event, None]:
+            call = InferenceServiceStub(channel).Infer(message, timeout=timeout_s)
+            return whole(call, answers.event_from_wire, Finished)
+
+        async with aclosing(self._connection.stream(ask)) as events:
+            async for event in events:
+                yield event
 
     async def answer(self, request: Request, *, deadline: datetime | None = None) -> Answer:
         """Ask, and give the whole answer. *deadline* as with `infer`."""
-        texts: list[str] = []
-        started: Started | None = None
-        finished: Finished | None = None
+        gathered = Gathered()
         async with aclosing(self.infer(request, deadline=deadline)) as events:
             async for event in events:
-                match event:
-                    case Delta():
-                        texts.append(event.text)
-                    case Started():
-                        started = event
-                    case Finished():
-                        finished = event
-        if started is None or finished is None:
-            raise EngineTruncated("the answer does not say who made it; update the hub")
-        return Answer("".join(texts), started, finished)
+                gathered.add(event)
+        return gathered.answer()
+
+    async def embed_stream(
+        self, request: EmbedRequest, *, deadline: datetime | None = None
+    ) -> AsyncGenerator[EmbedEvent, None]:
+        """Turn texts into vectors, and give what happens: Waiting, Started, Embeddings, and at last Finished.
+
+        Closing the generator stops the work. *deadline* as with `infer`.
+        """
+        message = requests.embed_to_wire(request, deadline)
+        timeout_s = self._seconds_until(deadline)
+
+        def ask(channel: grpc.aio.Channel) -> AsyncGenerator[EmbedEvent, None]:
+            call = InferenceServiceStub(channel).Embed(message, timeout=timeout_s)
+            return whole(call, answers.embed_event_from_wire, Finished)
+
+        async with aclosing(self._connection.stream(ask)) as events:
+            async for event in events:
+                yield event
+
+    async def embed(
+        self, model: str, inputs: Sequence[str], *, dimensions: int = 0, deadline: datetime | None = None
+    ) -> Vectors:
+        """Turn texts into vectors of *dimensions* numbers, of all that the model makes when that is 0.
+
+        *deadline* as with `infer`.
+        """
+        gathered = GatheredVectors(len(inputs))
+        request = EmbedRequest(model, tuple(inputs), dimensions)
+        async with aclosing(self.embed_stream(request, deadline=deadline)) as events:
+            async for event in events:
+                gathered.add(event)
+        return gathered.vectors()
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """List what can be asked, and where it runs."""
@@ -134,32 +142,6 @@ class MeshClient:
         if deadline is None:
             return None
         return max(0.0, (deadline - self._clock.now()).total_seconds()) + DEADLINE_GRACE_S
-
-
-async def _attempt(
-    channel: grpc.aio.Channel, message: pb.InferRequest, timeout_s: float | None
-) -> AsyncGenerator[Event, None]:
-    call = InferenceServiceStub(channel).Infer(message, timeout=timeout_s)
-    whole = False
-    try:
-        async for response in call:
-            event = inference.event_from_wire(_decoded(response))
-            if event is not None:
-                whole = isinstance(event, Finished)
-                yield event
-    except grpc.aio.AioRpcError as failure:
-        raise status.error_of(failure) from failure
-    finally:
-        call.cancel()
-    if not whole:
-        raise EngineTruncated("the answer broke off without an end; ask again")
-
-
-def _decoded(response: pb.InferResponse | None) -> pb.InferResponse:
-    # gRPC gives None for a message that it cannot decode, and logs why.
-    if response is None:
-        raise EngineProtocol("the spoke has sent what cannot be read; is its version the hub's?")
-    return response
 
 
 def _list_models(channel: grpc.aio.Channel) -> Awaitable[pb.ListModelsResponse]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -29,3 +29,8 @@ class SystemClock:
     def now(self) -> datetime:
         """Give the time of day in UTC."""
         return datetime.now(UTC)
+
+
+def time_of_day(clock: Clock, monotonic: float) -> datetime:
+    """Give the time of day of a moment that the clock that only goes forward has shown."""
+    return clock.now() - timedelta(seconds=clock.monotonic() - monotonic)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
 from hubspoke import enrol
 from hubspoke.channel import dial
 from hubspoke.credentials import channel_credentials
-from hubspoke.errors import Unauthenticated, Unreachable
+from hubspoke.errors import EngineProtocol, EngineTruncated, Unauthenticated, Unreachable
 from hubspoke.renewal import due_in_s, keep_fresh, try_to_renew
 from hubspoke.wire import status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from typing import Never, Self
 
     from hubspoke.clock import Clock
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Said = TypeVar("Said")
 
 
 @dataclass(slots=True)
@@ -90,6 +91,25 @@ class Connection:
         async with self.lease() as channel:
             return await _typed(ask(channel))
 
+    async def stream(
+        self, ask: Callable[[grpc.aio.Channel], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        """Make a call that streams, and once more on a new channel when no hub was at the end of this one."""
+        begun = False
+        for may_redial in (True, False):
+            async with self.lease() as channel:
+                try:
+                    async with aclosing(ask(channel)) as events:
+                        async for event in events:
+                            begun = True
+                            yield event
+                except Unreachable:
+                    if begun or not may_redial:
+                        raise
+                else:
+                    return
+            await self.redial(channel)
+
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[grpc.aio.Channel]:
         """Lend the newest channel for one call; it stays open until the call ends."""
@@ -132,6 +152,35 @@ class Connection:
             raise Unauthenticated(_not_valid_now(identity, f"{now:%Y-%m-%d %H:%M} UTC"))
         credentials = channel_credentials(identity, self._files.load_anchors(now=now))
         return await dial(self._addresses, credentials)
+
+
+async def whole(
+    call: grpc.aio.UnaryStreamCall[Any, Said], read: Callable[[Said], T | None], last: type[object]
+) -> AsyncGenerator[T, None]:
+    """Give what *call* streams, read by *read*, which gives None for what only a newer version knows.
+
+    Raise a MeshError when the call fails, and EngineTruncated when it does not end with a *last*.
+    """
+    is_whole = False
+    try:
+        async for response in call:
+            event = read(_decoded(response))
+            if event is not None:
+                is_whole = isinstance(event, last)
+                yield event
+    except grpc.aio.AioRpcError as failure:
+        raise status.error_of(failure) from failure
+    finally:
+        call.cancel()
+    if not is_whole:
+        raise EngineTruncated("the answer broke off without an end; ask again")
+
+
+def _decoded(response: Said | None) -> Said:
+    # gRPC gives None for a message that it cannot decode, and logs why.
+    if response is None:
+        raise EngineProtocol("the other side has sent what cannot be read; is its version ours?")
+    return response
 
 
 def _tell_of_defect(renewal: asyncio.Task[Never]) -> None:

@@ -23,6 +23,7 @@ MeshError
 │   ├── EngineCrashed             the engine died on it
 │   ├── EngineTruncated           the answer broke off
 │   ├── EngineTimeout             the engine took too long
+│   ├── InvalidOutput             the answer is not of the form that was asked for
 │   └── EngineProtocol            the engine said something that makes no sense
 ├── SessionError              the spoke and the hub disagree
 │   ├── ProtocolViolation         a message that the contract does not allow here
@@ -195,6 +196,12 @@ class EngineTimeout(SpokeError):
     reason = "engine_timeout"
 
 
+class InvalidOutput(SpokeError):
+    """The answer is not of the form that was asked for."""
+
+    reason = "invalid_output"
+
+
 class EngineProtocol(SpokeError):
     """The engine said something that makes no sense."""
 
@@ -307,6 +314,7 @@ STATUS: dict[type[MeshError], Status] = {
     EngineCrashed: Status("UNAVAILABLE", 502),
     EngineTruncated: Status("UNAVAILABLE", 502),
     EngineTimeout: Status("DEADLINE_EXCEEDED", 504),
+    InvalidOutput: Status("INTERNAL", 502),
     EngineProtocol: Status("INTERNAL", 502),
     ProtocolViolation: Status("INVALID_ARGUMENT", 400),
     SessionReplaced: Status("ABORTED", 409),
@@ -325,7 +333,7 @@ STATUS: dict[type[MeshError], Status] = {
 
 RETRYABLE: frozenset[type[MeshError]] = frozenset(
     {SpokeLost, EngineUnavailable, EngineOverloaded, EngineCrashed, EngineTruncated, EngineTimeout,
-     EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining}
+     InvalidOutput, EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining}
 )  # fmt: skip
 """Failures of one attempt after which another spoke may do better, as long as the client has seen no text."""
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hubspoke import loop
-from hubspoke.client import Answer, MeshClient
+from hubspoke.client import Answer, MeshClient, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
@@ -64,6 +64,12 @@ class SyncMesh:
     def answer(self, request: Request, *, deadline: datetime | None = None) -> Answer:
         """Ask, and give the whole answer."""
         return self._thread.call(self._mesh.answer(request, deadline=deadline))
+
+    def embed(
+        self, model: str, inputs: Sequence[str], *, dimensions: int = 0, deadline: datetime | None = None
+    ) -> Vectors:
+        """Turn texts into vectors."""
+        return self._thread.call(self._mesh.embed(model, inputs, dimensions=dimensions, deadline=deadline))
 
     def models(self) -> tuple[ModelSummary, ...]:
         """List what can be asked, and where it runs."""

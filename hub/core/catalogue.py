@@ -12,7 +12,8 @@ from hubspoke.errors import UnknownModel
 from hubspoke.types import ModelKey, ModelState, ModelSummary, Place, Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from hub.core.types import Registry, Spoke, Traffic
     from hubspoke.types import EngineInfo, Inventory, Model, SpokeId
@@ -122,14 +123,19 @@ def engine_of(inventory: Inventory, name: str) -> EngineInfo:
     return next(engine for engine in inventory.engines if engine.name == name)
 
 
-def models(registry: Registry, traffic: Traffic) -> tuple[ModelSummary, ...]:
-    """List the models of the spokes in session, the most replicated first, then by name."""
+def models(
+    registry: Registry, traffic: Traffic, time_of_day: Callable[[float], datetime]
+) -> tuple[ModelSummary, ...]:
+    """List the models of the spokes in session, the most replicated first, then by name.
+
+    *time_of_day* turns seconds of the registry's clock into the time that people read.
+    """
     replicas: dict[ModelKey, list[tuple[Spoke, tuple[Model, ...]]]] = defaultdict(list)
     for spoke in registry.spokes.values():
         if spoke.state in IN_SESSION:
             for key, found in spoke.catalogue.by_key.items():
                 replicas[key].append((spoke, found))
-    summaries = (_summary(key, found, traffic) for key, found in replicas.items())
+    summaries = (_summary(key, found, traffic, time_of_day) for key, found in replicas.items())
     return tuple(sorted(summaries, key=lambda summary: (-len(summary.replicas), summary.names, summary.key)))
 
 
@@ -146,7 +152,12 @@ def _rank(key: ModelKey, replicas: list[tuple[Model, ...]]) -> tuple[int, int, M
     return -len(replicas), -loaded, key
 
 
-def _summary(key: ModelKey, found: list[tuple[Spoke, tuple[Model, ...]]], traffic: Traffic) -> ModelSummary:
+def _summary(
+    key: ModelKey,
+    found: list[tuple[Spoke, tuple[Model, ...]]],
+    traffic: Traffic,
+    time_of_day: Callable[[float], datetime],
+) -> ModelSummary:
     everywhere = [model for _, on_spoke in found for model in on_spoke]
     return ModelSummary(
         key=key,
@@ -157,13 +168,19 @@ def _summary(key: ModelKey, found: list[tuple[Spoke, tuple[Model, ...]]], traffi
         context_tokens_max=max(model.context_tokens_max for model in everywhere),
         capabilities=frozenset().union(*(model.capabilities for model in everywhere)),
         replicas=tuple(
-            _replica(key, spoke, on_spoke, traffic)
+            _replica(key, spoke, on_spoke, traffic, time_of_day)
             for spoke, on_spoke in sorted(found, key=lambda pair: pair[0].id)
         ),
     )
 
 
-def _replica(key: ModelKey, spoke: Spoke, on_spoke: tuple[Model, ...], traffic: Traffic) -> Replica:
+def _replica(
+    key: ModelKey,
+    spoke: Spoke,
+    on_spoke: tuple[Model, ...],
+    traffic: Traffic,
+    time_of_day: Callable[[float], datetime],
+) -> Replica:
     """Show one spoke's copy; where it goes by several names, the one that is readiest to answer."""
     model = min(on_spoke, key=lambda model: _MOST_READY_FIRST.index(model.state))
     speed = spoke.speeds.get(key, Speed())
@@ -175,6 +192,12 @@ def _replica(key: ModelKey, spoke: Spoke, on_spoke: tuple[Model, ...], traffic: 
         busy=traffic.running.get((spoke.id, key), 0),
         decode_tokens_per_s=speed.decode_tokens_per_s,
         load_s=speed.load_s,
+        engine=model.engine,
+        context_tokens=0 if model.loaded is None else model.loaded.context_tokens,
+        memory_bytes=0 if model.loaded is None else model.loaded.memory_bytes,
+        vram_bytes=None if model.loaded is None else model.loaded.vram_bytes,
+        pinned=key in spoke.pinned,
+        used_at=time_of_day(spoke.used_at[key]) if key in spoke.used_at else None,
     )
 
 

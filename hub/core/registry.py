@@ -49,6 +49,7 @@ def registered(
     slots: int,
     agent_version: str,
     speeds: Mapping[ModelKey, Speed],
+    pinned: frozenset[ModelKey] = frozenset(),
     now: float,
 ) -> Registry:
     """Start a session, in place of any older one of the same spoke.
@@ -73,6 +74,7 @@ def registered(
         lease_ends_at=now + LEASE_S,
         failed_loads=MappingProxyType({}) if before is None else _still_barred(before, inventory, now),
         speeds=MappingProxyType({**speeds, **({} if before is None else before.speeds)}),
+        pinned=pinned if before is None else before.pinned,
     )
     return _with_room(_with(registry, spoke))
 
@@ -152,6 +154,15 @@ def load_ended(
     SessionReplaced as `beat` does.
     """
     return _with(registry, _without_load(require(registry, spoke_id, session), place, error, now))
+
+
+def pinned(registry: Registry, spoke_id: SpokeId, key: ModelKey, *, pinned: bool) -> Registry:
+    """Keep a model of a spoke in memory until it is unloaded by hand, or no longer; nothing if the spoke is unknown."""
+    spoke = registry.spokes.get(spoke_id)
+    if spoke is None:
+        return registry
+    kept = spoke.pinned | {key} if pinned else spoke.pinned - {key}
+    return _with(registry, replace(spoke, pinned=kept))
 
 
 def measured(registry: Registry, spoke_id: SpokeId, key: ModelKey, speed: Speed, now: float) -> Registry:

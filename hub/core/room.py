@@ -82,7 +82,7 @@ def _spared(taken: list[tuple[Holding, int]], missing: int) -> list[tuple[Holdin
 
 
 def _idle_beside(holding: Holding, traffic: Traffic) -> list[Holding]:
-    """Give what could be unloaded there: nothing that runs, is on its way in or out, or whose engine is broken."""
+    """Give what could be unloaded there: nothing that runs, is pinned, on its way in or out, or whose engine is broken."""
     spoke = holding.spoke
     moving: frozenset[Place] = vram.unloading(spoke) | frozenset(spoke.loads)
     beside = (holding_of(spoke, model) for model in vram.loaded_beside(spoke, holding.engine))
@@ -90,6 +90,7 @@ def _idle_beside(holding: Holding, traffic: Traffic) -> list[Holding]:
         victim
         for victim in beside
         if victim.place not in moving
+        and victim.key not in spoke.pinned
         and not victim.engine.fault
         and not traffic.running.get((spoke.id, victim.key), 0)
     ]

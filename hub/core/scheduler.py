@@ -14,7 +14,7 @@ from hub.core.catalogue import holding_of, holdings, resolve
 from hub.core.eligibility import eligible
 from hub.core.types import Assign, Load, Refuse, Wait
 from hub.core.vram import unloading
-from hubspoke.errors import MeshError
+from hubspoke.errors import MeshError, UnknownModel
 from hubspoke.types import ModelState, Place
 
 if TYPE_CHECKING:
@@ -57,6 +57,36 @@ def choose(ask: Ask, registry: Registry, traffic: Traffic, now: float) -> Decisi
     if load is not None and (wait is None or serves_in_s * LOAD_GAIN < expected_s):
         return load
     return wait or _prospect(ask, standing, now)
+
+
+def bring(
+    ask: Ask, registry: Registry, traffic: Traffic, now: float, *, only: SpokeId | None = None
+) -> Holding | Load | Wait | Refuse:
+    """Say how the model of *ask* gets into memory, on the spoke *only* if that is given: it is there, or what to do."""
+    try:
+        name = resolve(registry, ask.model)
+        places = tuple(h for h in holdings(registry, name.key) if only in {None, h.spoke.id})
+        if not places:
+            raise UnknownModel(f"{only} has no {ask.model!r}, or is not in this mesh")
+        places = eligible(ask, places, now)
+    except MeshError as error:
+        return Refuse(error)
+    if not places:
+        return Wait()
+    standing = _standing(places, now)
+    if standing.warm:
+        return min(standing.warm, key=lambda holding: holding.where)
+    if standing.loading:
+        return _waiting_for(min(standing.loading, key=lambda holding: holding.where))
+    load, _ = _quickest_load(ask, standing.cold, traffic, now)
+    return load or _prospect(ask, standing, now)
+
+
+def ordered(load: Load, registry: Registry, now: float) -> Wait:
+    """Say what waits for *load*, which is ordered at *now*."""
+    spoke = registry.spokes[load.target.spoke]
+    model = next(m for m in spoke.inventory.models if Place(m.engine, m.name) == load.target.place)
+    return Wait(spoke.id, now, estimator.load_s(model, holding_of(spoke, model).speed))
 
 
 def _standing(places: Iterable[Holding], now: float) -> Standing:
@@ -126,18 +156,26 @@ def _busy_share(spoke: Spoke, traffic: Traffic) -> float:
 def _shortest_wait(ask: Ask, standing: Standing, traffic: Traffic, now: float) -> tuple[Wait | None, float]:
     """Say what is best waited for of what is busy or under way, and for how many seconds."""
     ahead = traffic.waiting.get(ask.model, 0)
-    waits: list[tuple[float, SpokeId | None]] = []
+    waits: list[tuple[float, Wait]] = []
     if standing.warm:
         busy = ((_slots(holding), estimator.run_s(ask, holding.speed)) for holding in standing.warm)
-        waits.append((estimator.wait_s(busy, ahead), None))
+        waits.append((estimator.wait_s(busy, ahead), Wait()))
     waits.extend(
-        (_loading_s(holding, now) + _behind_s(ask, holding, ahead), holding.spoke.id)
+        (_loading_s(holding, now) + _behind_s(ask, holding, ahead), _waiting_for(holding))
         for holding in standing.loading
     )
     if not waits:
         return None, 0.0
-    seconds, loading = min(waits, key=lambda wait: (wait[0], wait[1] or ""))
-    return Wait(loading), seconds
+    seconds, wait = min(waits, key=lambda pair: (pair[0], pair[1].loading or ""))
+    return wait, seconds
+
+
+def _waiting_for(holding: Holding) -> Wait:
+    """Say what waits for a load that is under way; of one that is not its own the hub knows no more than that."""
+    pending = holding.spoke.loads.get(holding.place)
+    if pending is None:
+        return Wait(holding.spoke.id)
+    return Wait(holding.spoke.id, pending.since, estimator.load_s(holding.model, holding.speed))
 
 
 def _loading_s(holding: Holding, now: float) -> float:

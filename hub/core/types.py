@@ -69,6 +69,8 @@ class Spoke:
     speeds: Mapping[ModelKey, Speed] = field(default_factory=lambda: MappingProxyType({}))
     used_at: Mapping[ModelKey, float] = field(default_factory=lambda: MappingProxyType({}))
     """When each model last answered here; what was not used for longest is unloaded first."""
+    pinned: frozenset[ModelKey] = frozenset()
+    """Models that stay in memory until they are unloaded by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request as the scheduler sees it. `excluded` spokes have failed it or declined it already."""
+    """A request as the scheduler sees it. `excluded` spokes have failed it or declined it already.
+
+    `prompt_bytes` are those of what has to fit into one context.
+    """
 
     model: str
     needs: frozenset[Capability]
@@ -134,9 +139,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do now: slots are busy, or the model is being loaded on *loading*."""
+    """Nothing to do now: slots are busy, or the model is being loaded on *loading*.
+
+    A load that the hub has ordered began at *since*, and is expected to take *expected_s* in all.
+    """
 
     loading: SpokeId | None = None
+    since: float | None = None
+    expected_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

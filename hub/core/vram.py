@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hub.core.catalogue import engine_of
-from hubspoke.types import GpuKind, Place
+from hubspoke.types import GpuKind, MemoryPool, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,12 +65,12 @@ def free_bytes(spoke: Spoke, engine: EngineInfo) -> int | None:
 
 
 def attainable_bytes(spoke: Spoke, engine: EngineInfo) -> int | None:
-    """Say what there could be once all else in the pool of *engine* has ended and is unloaded."""
+    """Say what there could be once all in the pool of *engine* has ended and is unloaded that is not pinned."""
     room = _room_bytes(spoke.inventory, engine)
     if room is None:
         return None
-    beside = loaded_beside(spoke, engine)
-    return room + sum(occupied_bytes(spoke.inventory, model) for model in beside)
+    movable = (model for model in loaded_beside(spoke, engine) if model.key(spoke.id) not in spoke.pinned)
+    return room + sum(occupied_bytes(spoke.inventory, model) for model in movable)
 
 
 def reserved_bytes(spoke: Spoke, engine: EngineInfo) -> int:
@@ -103,6 +103,18 @@ def loaded_beside(spoke: Spoke, engine: EngineInfo) -> tuple[Model, ...]:
     )
 
 
+def pools(spoke: Spoke) -> tuple[MemoryPool, ...]:
+    """Describe the memory that the engines of *spoke* compute in, cards first: each pool once.
+
+    What is *observed* is what loaded models were seen to take; what runs there beside them is in neither figure.
+    """
+    inventory = spoke.inventory
+    by_cards: dict[tuple[int, ...], EngineInfo] = {}
+    for engine in inventory.engines:
+        by_cards.setdefault(tuple(sorted(_cards(inventory, engine))), engine)
+    return tuple(_pool(spoke, cards, by_cards[cards]) for cards in sorted(by_cards, key=lambda c: (not c, c)))
+
+
 def unloading(spoke: Spoke) -> frozenset[Place]:
     """Give what is on its way out of memory, to make room for a load that has not ended."""
     return frozenset(place for load in spoke.loads.values() for place in load.unload)
@@ -116,6 +128,25 @@ def at_least(n_bytes: int) -> str:
 def at_most(n_bytes: int) -> str:
     """Show an offer for people: `6.4 GiB`, rounded down."""
     return _shown(n_bytes, math.floor)
+
+
+def _pool(spoke: Spoke, cards: tuple[int, ...], engine: EngineInfo) -> MemoryPool:
+    inventory = spoke.inventory
+    totals = [gpu.memory_total_bytes for gpu in inventory.gpus if gpu.index in cards]
+    is_known = len(totals) == len(cards) and None not in totals
+    return MemoryPool(
+        gpus=cards,
+        total_bytes=(
+            inventory.memory.total_bytes
+            if not cards
+            else sum(total or 0 for total in totals)
+            if is_known
+            else None
+        ),
+        free_bytes=_room_bytes(inventory, engine),
+        reserved_bytes=reserved_bytes(spoke, engine),
+        observed_bytes=sum(occupied_bytes(inventory, model) for model in loaded_beside(spoke, engine)),
+    )
 
 
 def _room_bytes(inventory: Inventory, engine: EngineInfo) -> int | None:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.core import admission, estimator
-from hub.core.types import Ask, Speed
+from hub.core.needs import ask_of
+from hub.core.types import Speed
 from hub.dispatch.queue import Queue, Waiter
 from hub.relay.work import SINK_STALL_S
 from hubspoke.errors import ClientStalled, DeadlineExceeded, MeshError, is_retryable
-from hubspoke.types import Capability, Started, Waiting
+from hubspoke.types import CallKind, EmbedRequest, Started, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hub.core.needs import Asked
+    from hub.core.types import Ask, Wait
     from hub.dispatch.queue import Grant
     from hub.relay.sessions import Sessions
     from hub.relay.work import Ended, Job
     from hubspoke.clock import Clock
-    from hubspoke.types import ModelKey, Request, SpokeId
+    from hubspoke.types import ModelKey, SpokeId
 
 log = logging.getLogger(__name__)
+
+LOADING_TOLD_S: Final = 1.0
+"""How often a client hears how far a load has come."""
 
 ATTEMPTS_MAX: Final = 3
 """Spokes that one request may be tried on, as long as its client has seen no text."""
@@ -46,10 +52,15 @@ class Client(Protocol):
 class Call:
     """A request with whoever made it: checked, and as it came; *timeout_s* is what is left of its time."""
 
-    request: Request
+    request: Asked
     body: bytes
     client: Client
     timeout_s: float | None = None
+
+    @property
+    def kind(self) -> CallKind:
+        """Which of the contract's calls it is."""
+        return CallKind.EMBED if isinstance(self.request, EmbedRequest) else CallKind.INFER
 
 
 class Dispatch:
@@ -61,12 +72,12 @@ class Dispatch:
         self._queue = Queue(sessions, clock)
         self._measured: dict[tuple[SpokeId, ModelKey], Speed] = {}
 
-    async def infer(self, call: Call) -> Ended:
+    async def answer(self, call: Call) -> Ended:
         """Have *call* answered. Cancelling this stops the work on the GPU, and frees its slot.
 
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
-        ask = self._ask(call)
+        ask = ask_of(call.request, now=self._clock.monotonic(), timeout_s=call.timeout_s)
         admission.admit(ask, len(self._queue), self._queue.size_bytes + len(call.body))
         try:
             async with asyncio.timeout(call.timeout_s):
@@ -121,7 +132,7 @@ class Dispatch:
 
     @contextmanager
     def _waiting(self, ask: Ask, call: Call) -> Iterator[Waiter]:
-        waiter = Waiter(ask, call.body, call.client.write)
+        waiter = Waiter(ask, call.kind, call.body, call.client.write)
         self._queue.add(waiter)
         try:
             yield waiter
@@ -142,18 +153,20 @@ class Dispatch:
             ) from error
 
     async def _granted(self, waiter: Waiter, client: Client) -> Grant:
-        told: Waiting | None = None
+        told, told_at = None, 0.0
         while waiter.grant is None:
             if waiter.refusal is not None:
                 raise waiter.refusal
             waiter.news.clear()
-            if waiter.wait is not None:
-                waiting = Waiting(waiter.wait.loading)
-                if waiting != told:
-                    told = waiting
-                    await _tell(client, waiting)
-                    continue  # something may have changed meanwhile
-            await waiter.news.wait()
+            wait, now = waiter.wait, self._clock.monotonic()
+            is_loading = wait is not None and wait.since is not None
+            if wait is not None and (wait != told or (is_loading and now - told_at >= LOADING_TOLD_S)):
+                told, told_at = wait, now
+                await _tell(client, _waiting(wait, now))
+                continue  # something may have changed meanwhile
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOADING_TOLD_S if is_loading else None):
+                    await waiter.news.wait()
         return waiter.grant
 
     async def _announce(self, grant: Grant, ask: Ask, client: Client, attempt: int) -> None:
@@ -178,19 +191,9 @@ class Dispatch:
             speed = estimator.measured(spoke.speeds.get(target.key, Speed()), ended.usage)
             self.note_speed(target.spoke, target.key, speed)
 
-    def _ask(self, call: Call) -> Ask:
-        request = call.request
-        now = self._clock.monotonic()
-        texts = [message.text for message in request.messages] or [request.prompt]
-        return Ask(
-            model=request.model,
-            needs=frozenset({Capability.CHAT if request.messages else Capability.COMPLETION}),
-            prompt_bytes=sum(len(text.encode()) for text in texts),
-            max_output_tokens=request.max_output_tokens,
-            priority=request.priority,
-            arrived_at=now,
-            deadline_at=None if call.timeout_s is None else now + call.timeout_s,
-        )
+
+def _waiting(wait: Wait, now: float) -> Waiting:
+    return Waiting(wait.loading, None if wait.since is None else now - wait.since, wait.expected_s)
 
 
 async def _tell(client: Client, event: Waiting | Started) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from hub.core import admission
-from hub.core.scheduler import choose
+from hub.core.scheduler import choose, ordered
 from hub.core.types import Assign, Load, Refuse, Wait
 from hub.relay.work import Assignment, Job
 from hubspoke.types import Capability, SpokeId
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hub.relay.work import Sink, WorkStream
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
+    from hubspoke.types import CallKind
 
 
 Kind: TypeAlias = tuple[str, frozenset[Capability], frozenset[SpokeId], int]
@@ -30,6 +31,7 @@ class Waiter:
     """A request that wants a slot. `news` is set whenever one of the last three fields has changed."""
 
     ask: Ask
+    kind: CallKind
     request: bytes
     sink: Sink
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +60,7 @@ class Queue:
         self._last_attempt = int(clock.now().timestamp() * 1_000_000)
         self._is_pumping = False
         self._is_due = False
-        sessions.changed = self.pump
+        sessions.on_change(self.pump)
 
     def __len__(self) -> int:
         """Count those who wait."""
@@ -123,9 +125,9 @@ class Queue:
             case Refuse(error=error):
                 self._leave(waiter)
                 waiter.refusal = error
-            case Load(target=target):
+            case Load():
                 self._sessions.order_load(decision)
-                _let_wait(waiter, Wait(loading=target.spoke))
+                _let_wait(waiter, ordered(decision, self._sessions.registry, now))
             case Wait():
                 _let_wait(waiter, decision)
             case _:
@@ -142,6 +144,7 @@ class Queue:
         assignment = Assignment(
             attempt=self._last_attempt,
             target=decision.target,
+            kind=waiter.kind,
             timeout_s=None if deadline_at is None else max(0.0, deadline_at - now),
             request=waiter.request,
         )

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Final
 from hub.core import registry as reg
 from hub.core.estimator import loaded_in
 from hub.core.types import Registry, Speed, Traffic
+from hub.relay.orders import LoadOrder, Pending, PullOrder, Reply, StopPullOrder, UnloadOrder
 from hub.relay.outbox import Outbox
 from hub.relay.work import DRAIN_S, WorkStream
-from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced
+from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced, SpokeLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hub.core.types import Load, Target
+    from hub.core.types import Load
+    from hub.relay.orders import Order
     from hub.relay.work import Job
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
-    from hubspoke.types import Inventory, ModelKey, Place, SpokeId
+    from hubspoke.types import Inventory, ModelKey, Place, PullStep, SpokeId
 
 log = logging.getLogger(__name__)
 
@@ -36,31 +38,6 @@ BUSY_JOBS: Final = 64
 """Up to 16 answers at a time tokens may come as they like; from 64 on the hub asks spokes to gather them."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOrder:
-    """Bring a model into memory, with that context for each slot."""
-
-    id: int
-    place: Place
-    context_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnloadOrder:
-    """Take an idle model out of memory."""
-
-    id: int
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What goes down a heartbeat stream: the newest beat that came, and orders to carry out one after the other."""
-
-    sequence: int
-    orders: tuple[LoadOrder | UnloadOrder, ...] = ()
-
-
 @dataclass(slots=True)
 class Live:
     """A session that is going on."""
@@ -70,18 +47,18 @@ class Live:
     heartbeat: Outbox[Reply]
     streams: dict[int, WorkStream] = field(default_factory=dict)
     idle: dict[int, WorkStream] = field(default_factory=dict)
-    loads: dict[int, Target] = field(default_factory=dict)
+    orders: dict[int, Pending] = field(default_factory=dict)
     sequence: int = 0
     has_heartbeat: bool = False
 
 
 class Sessions:
-    """Every connected spoke. `changed` is called whenever a waiting request might have a better chance."""
+    """Every connected spoke. Whoever has called `on_change` hears when a waiting request might have a better chance."""
 
     def __init__(self, clock: Clock, flush_s: float | None = None) -> None:
         self.registry = Registry()
-        self.changed: Callable[[], None] = _nobody
         self._clock = clock
+        self._listeners: list[Callable[[], None]] = []
         self._flush_s = flush_s
         self._live: dict[SpokeId, Live] = {}
         self._quiet = asyncio.Event()
@@ -91,6 +68,10 @@ class Sessions:
         self._leaving: dict[WorkStream, float] = {}
         # Sessions and orders are told apart over restarts of the hub too, without keeping a number anywhere.
         self._last_number = int(clock.now().timestamp() * 1_000)
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call *tell* from now on whenever a waiting request might have a better chance."""
+        self._listeners.append(tell)
 
     def traffic(self) -> Traffic:
         """Say what runs now."""
@@ -118,6 +99,7 @@ class Sessions:
         slots: int,
         agent_version: str,
         speeds: Mapping[ModelKey, Speed],
+        pinned: frozenset[ModelKey] = frozenset(),
     ) -> int:
         """Begin a session, which ends an older one of the same spoke, and give its number."""
         session = self._next_number()
@@ -129,12 +111,13 @@ class Sessions:
             slots=slots,
             agent_version=agent_version,
             speeds=speeds,
+            pinned=pinned,
             now=self._clock.monotonic(),
         )
         self._drop(spoke, SessionReplaced(f"{spoke} has registered again; only its newest session counts"))
         self._live[spoke] = Live(session, slots, Outbox(BEATS_LIMIT))
         log.info("spoke registered", extra={"spoke": spoke, "session": session, "slots": slots})
-        self.changed()
+        self._changed()
         return session
 
     def heartbeat(self, spoke: SpokeId, session: int) -> Outbox[Reply]:
@@ -156,33 +139,65 @@ class Sessions:
         )
         live.sequence = sequence
         self._tell(spoke, live, Reply(sequence))
-        self.changed()
+        self._changed()
 
-    def order_load(self, load: Load) -> None:
+    def order_load(self, load: Load) -> Pending:
         """Tell a spoke to load a model, after it has unloaded what stands in the way."""
         target = load.target
         live = self._live[target.spoke]
-        number = self._next_number()
-        live.loads[number] = target
+        pending = self._begin(live, Pending(self._next_number(), target))
         self.registry = reg.load_started(self.registry, load, self._clock.monotonic())
         unloads = tuple(UnloadOrder(self._next_number(), place) for place in load.unload)
-        order = LoadOrder(number, target.place, target.context_tokens)
-        self._tell(target.spoke, live, Reply(live.sequence, (*unloads, order)))
+        order = LoadOrder(pending.id, target.place, target.context_tokens)
+        self._give(target.spoke, live, *unloads, order)
         log.info("load ordered", extra={"spoke": target.spoke, "model": target.place.model})
+        return pending
+
+    def order_unload(self, spoke: SpokeId, place: Place) -> Pending:
+        """Tell a spoke to take an idle model out of memory; raise NoSpoke when it is not connected."""
+        live = self._connected(spoke)
+        pending = self._begin(live, Pending(self._next_number()))
+        self._give(spoke, live, UnloadOrder(pending.id, place))
+        return pending
+
+    def order_pull(self, spoke: SpokeId, place: Place) -> Pending:
+        """Tell a spoke to get a model onto its disk; raise NoSpoke when it is not connected."""
+        live = self._connected(spoke)
+        pending = self._begin(live, Pending(self._next_number()))
+        self._give(spoke, live, PullOrder(pending.id, place))
+        log.info("pull ordered", extra={"spoke": spoke, "model": place.model})
+        return pending
+
+    def stop_pull(self, spoke: SpokeId, pull: Pending) -> None:
+        """Tell a spoke to stop a pull, unless that is over or the spoke is gone."""
+        live = self._live.get(spoke)
+        if live is not None and live.orders.pop(pull.id, None) is not None:
+            self._give(spoke, live, StopPullOrder(self._next_number(), pull.id))
+
+    def order_progressed(self, spoke: SpokeId, session: int, number: int, step: PullStep) -> None:
+        """Note how far an order has come that takes long."""
+        pending = self._require(spoke, session).orders.get(number)
+        if pending is not None:
+            pending.progressed(step)
 
     def order_ended(
         self, spoke: SpokeId, session: int, number: int, error: MeshError | None, took_s: float
     ) -> tuple[ModelKey, Speed] | None:
         """Note what became of an order; give what it says about the model's speed when it was a load that worked."""
-        target = self._require(spoke, session).loads.pop(number, None)
+        pending = self._require(spoke, session).orders.pop(number, None)
+        if pending is None:
+            return None  # nobody waits for it: what it did stands in the inventory of the same beat
+        target = pending.target
         if target is None:
-            return None  # an unload: what it did stands in the inventory of the same beat
+            pending.end(error)
+            return None
         now = self._clock.monotonic()
         self.registry = reg.load_ended(self.registry, spoke, session, target.place, error=error, now=now)
+        pending.end(error)
         result = {"spoke": spoke, "model": target.place.model, "took_s": round(took_s, 3)}
         if error is not None:
             log.warning("load failed", extra={**result, "reason": error.reason, "why": error.message})
-            self.changed()
+            self._changed()
             return None
         log.info("load done", extra=result)
         return target.key, loaded_in(self.registry.spokes[spoke].speeds.get(target.key, Speed()), took_s)
@@ -216,7 +231,7 @@ class Sessions:
             stream.sweep(now)
             if now > until:
                 stream.close()
-        self.changed()
+        self._changed()
 
     async def drain(self) -> None:
         """Wait until nothing runs."""
@@ -231,7 +246,7 @@ class Sessions:
             self.registry = reg.left(self.registry, spoke, live.session)
         for spoke in tuple(self._live):
             self._drop(spoke, NoSpoke("the hub is stopping; connect again in a while"))
-        self.changed()
+        self._changed()
 
     def open_work(self, spoke: SpokeId, session: int, number: int) -> WorkStream:
         """Take in a new Work stream; raise SessionReplaced or ProtocolViolation for one that cannot be."""
@@ -251,7 +266,7 @@ class Sessions:
         live = self._live.get(stream.spoke)
         if live is not None and live.streams.get(stream.number) is stream:
             del live.streams[stream.number]
-        self.changed()
+        self._changed()
 
     def assign(self, job: Job) -> WorkStream:
         """Give *job* to an idle slot of the spoke that it is meant for; there must be one."""
@@ -262,6 +277,11 @@ class Sessions:
         self._running[place] += 1
         stream.assign(job, self._clock.monotonic())
         return stream
+
+    def pin(self, spoke: SpokeId, key: ModelKey, *, pinned: bool) -> None:
+        """Keep a model in memory on *spoke* until it is unloaded by hand, or no longer."""
+        self.registry = reg.pinned(self.registry, spoke, key, pinned=pinned)
+        self._changed()
 
     def measured(self, spoke: SpokeId, key: ModelKey, speed: Speed) -> None:
         """Note how fast a model on *spoke* was just now."""
@@ -278,7 +298,7 @@ class Sessions:
             return
         if stream.is_idle:
             live.idle[stream.number] = stream
-            self.changed()
+            self._changed()
         else:
             live.idle.pop(stream.number, None)
 
@@ -288,12 +308,29 @@ class Sessions:
             raise _over(spoke, session)
         return live
 
+    def _connected(self, spoke: SpokeId) -> Live:
+        live = self._live.get(spoke)
+        if live is None:
+            raise NoSpoke(f"{spoke} is not connected; `hubspoke status` says since when")
+        return live
+
+    def _changed(self) -> None:
+        for tell in self._listeners:
+            tell()
+
+    def _begin(self, live: Live, pending: Pending) -> Pending:
+        live.orders[pending.id] = pending
+        return pending
+
+    def _give(self, spoke: SpokeId, live: Live, *orders: Order) -> None:
+        self._tell(spoke, live, Reply(live.sequence, orders))
+
     def _end(self, spoke: SpokeId, session: int, event: str, error: MeshError | None) -> None:
         live = self._live.get(spoke)
         if live is not None and live.session == session:
             self._drop(spoke, error)
             log.info(event, extra={"spoke": spoke, "session": session})
-            self.changed()
+            self._changed()
 
     def _tell(self, spoke: SpokeId, live: Live, reply: Reply) -> None:
         try:
@@ -307,6 +344,8 @@ class Sessions:
         if live is None:
             return
         live.heartbeat.close(error)
+        for pending in live.orders.values():
+            pending.end(SpokeLost(f"{spoke} went away while it worked on this; try again"))
         for stream in tuple(live.streams.values()):
             if stream not in self._leaving:
                 stream.close(error)
@@ -318,7 +357,3 @@ class Sessions:
 
 def _over(spoke: SpokeId, session: int) -> SessionReplaced:
     return SessionReplaced(f"session {session} of {spoke} is over; register again")
-
-
-def _nobody() -> None:
-    """Stand in for whoever waits, until somebody does."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hub.core.types import Target
-    from hubspoke.types import FinishReason, SpokeId, Usage
+    from hubspoke.types import CallKind, FinishReason, SpokeId, Usage
 
     Sink: TypeAlias = Callable[[bytes], Awaitable[object]]
     """Where an answer goes: the write of a client's stream. It raises `grpc.aio.BaseError` once the client is gone."""
@@ -45,6 +45,7 @@ class Assignment:
 
     attempt: int
     target: Target
+    kind: CallKind
     timeout_s: float | None
     request: bytes
 

@@ -21,7 +21,11 @@ MESH_PORT: Final[dict[str, frozenset[Role]]] = {
     f"{_API}.mesh.v1.MeshService/Heartbeat": SPOKES,
     f"{_API}.mesh.v1.MeshService/Work": SPOKES,
     f"{_API}.inference.v1.InferenceService/Infer": ASKERS,
+    f"{_API}.inference.v1.InferenceService/Embed": ASKERS,
     f"{_API}.inference.v1.InferenceService/ListModels": ASKERS,
+    f"{_API}.models.v1.ModelsService/LoadModel": ADMINS,
+    f"{_API}.models.v1.ModelsService/UnloadModel": ADMINS,
+    f"{_API}.models.v1.ModelsService/PullModel": ADMINS,
     f"{_API}.admin.v1.AdminService/ListSpokes": ADMINS,
     f"{_API}.admin.v1.AdminService/CreateJoinToken": ADMINS,
 }

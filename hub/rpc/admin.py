@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from hub.core import vram
 from hubspoke.api.admin.v1 import admin_pb2 as pb
 from hubspoke.api.admin.v1 import admin_pb2_grpc as rpc
+from hubspoke.clock import time_of_day
 from hubspoke.types import SpokeStatus
 from hubspoke.wire import enums, fleet, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     import grpc
 
@@ -67,13 +67,11 @@ class AdminService(rpc.AdminServiceServicer):
             name=spoke.id,
             state=spoke.state,
             agent_version=spoke.agent_version,
-            registered_at=self._time_of_day(spoke.registered_at),
-            last_seen_at=self._time_of_day(spoke.last_seen_at),
+            registered_at=time_of_day(self._clock, spoke.registered_at),
+            last_seen_at=time_of_day(self._clock, spoke.last_seen_at),
             slots=slots,
             busy=busy,
             inventory=spoke.inventory,
             reserved_bytes=sum(load.reserved_bytes for load in spoke.loads.values()),
+            pools=vram.pools(spoke),
         )
-
-    def _time_of_day(self, monotonic: float) -> datetime:
-        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - monotonic)

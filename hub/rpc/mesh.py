@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
 import grpc
 
 from hub.core.registry import HEARTBEAT_S, LEASE_S
-from hub.relay.sessions import LoadOrder, UnloadOrder
+from hub.relay.orders import LoadOrder, PullOrder, StopPullOrder, UnloadOrder
 from hub.relay.work import Assignment, Ended
 from hub.rpc.interceptors import caller
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.api.mesh.v1 import mesh_pb2_grpc as rpc
 from hubspoke.errors import InvalidRequest, MeshError, ProtocolViolation
 from hubspoke.types import SpokeId
-from hubspoke.wire import enums, inference, inventory, status, times
+from hubspoke.wire import answers, enums, inventory, status, times, upkeep
 
 if TYPE_CHECKING:
     from hub.dispatch.journey import Dispatch
+    from hub.relay.orders import Order, Reply
     from hub.relay.outbox import Outbox
-    from hub.relay.sessions import Reply, Sessions
+    from hub.relay.sessions import Sessions
     from hub.relay.work import Cancel, WorkStream
     from hub.store import Store
     from hubspoke.clock import Clock
@@ -68,6 +69,7 @@ class MeshService(rpc.MeshServiceServicer):
             slots=request.slots,
             agent_version=request.agent_version[:AGENT_VERSION_CHARS_MAX],
             speeds=await self._store.speeds(spoke),
+            pinned=await self._store.pins(spoke),
         )
         return pb.RegisterResponse(
             session=session,
@@ -144,6 +146,8 @@ class MeshService(rpc.MeshServiceServicer):
             inventory=inventory.from_wire(message.inventory) if has_inventory else None,
             draining=message.draining,
         )
+        for progress in message.progress:
+            self._sessions.order_progressed(spoke, session, progress.id, upkeep.step_from_wire(progress))
         # After the inventory: the memory that a load was promised is in use by then, and never counted as free.
         for result in message.results:
             error = status.failure_from_wire(result.failure) if result.HasField("failure") else None
@@ -188,7 +192,7 @@ class MeshService(rpc.MeshServiceServicer):
                 if not last.body:
                     raise ProtocolViolation("a Last has neither a body nor a failure")
                 finish = enums.FINISH_REASON.from_wire(last.finish)
-                ended = Ended(finish, inference.usage_from_wire(last.usage))
+                ended = Ended(finish, answers.usage_from_wire(last.usage))
                 await stream.last(last.attempt, last.body, ended, self._clock.monotonic())
             case "declined":
                 stream.declined(message.declined.attempt, status.failure_from_wire(message.declined.failure))
@@ -234,18 +238,25 @@ def _work_response(item: Assignment | Cancel) -> pb.WorkResponse:
             model_digest=target.digest,
             options=pb.ModelOptions(context_tokens=target.context_tokens),
             timeout=None if item.timeout_s is None else times.duration(item.timeout_s),
-            call=pb.CALL_INFER,
+            call=enums.CALL.to_wire(item.kind),
             request=item.request,
         )
     )
 
 
-def _directive(order: LoadOrder | UnloadOrder) -> pb.Directive:
-    engine, model = order.place
-    if isinstance(order, LoadOrder):
-        load = pb.LoadModel(engine=engine, model=model, context_tokens=order.context_tokens)
-        return pb.Directive(id=order.id, load=load)
-    return pb.Directive(id=order.id, unload=pb.UnloadModel(engine=engine, model=model))
+def _directive(order: Order) -> pb.Directive:
+    match order:
+        case LoadOrder(place=place):
+            load = pb.LoadModel(engine=place.engine, model=place.model, context_tokens=order.context_tokens)
+            return pb.Directive(id=order.id, load=load)
+        case UnloadOrder(place=place):
+            return pb.Directive(id=order.id, unload=pb.UnloadModel(engine=place.engine, model=place.model))
+        case PullOrder(place=place):
+            return pb.Directive(id=order.id, pull=pb.PullModel(engine=place.engine, model=place.model))
+        case StopPullOrder():
+            return pb.Directive(id=order.id, stop_pull=pb.StopPull(directive=order.pull))
+        case _:
+            assert_never(order)
 
 
 def _spoke() -> SpokeId:

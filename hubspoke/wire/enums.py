@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
 from hubspoke.api.inference.v1 import inference_pb2 as inference
+from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
 from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import Capability, FinishReason, GpuKind, ModelState, Priority, Speaker, SpokeState
+from hubspoke.types import (
+    Calling,
+    CallKind,
+    Capability,
+    Effort,
+    FinishReason,
+    GpuKind,
+    ModelState,
+    Priority,
+    Speaker,
+    SpokeState,
+)
 from pki.identity import Role
 
 if TYPE_CHECKING:
@@ -53,4 +65,7 @@ FINISH_REASON: Final = Pair(FinishReason, pb.FinishReason, "FINISH_REASON_")
 ROLE: Final = Pair(Role, pb.Role, "ROLE_")
 PRIORITY: Final = Pair(Priority, inference.Priority, "PRIORITY_")
 SPEAKER: Final = Pair(Speaker, inference.Speaker, "SPEAKER_")
+EFFORT: Final = Pair(Effort, inference.Effort, "EFFORT_")
+CALL: Final = Pair(CallKind, mesh.Call, "CALL_")
+CALLING: Final = Pair(Calling, inference.ToolChoice.Mode, "MODE_")
 SPOKE_STATE: Final = Pair(SpokeState, admin.SpokeState, "SPOKE_STATE_")

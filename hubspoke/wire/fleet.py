@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
 from hubspoke.api.inference.v1 import inference_pb2 as inference
-from hubspoke.types import ModelKey, ModelSummary, Replica, SpokeId, SpokeStatus
+from hubspoke.types import MemoryPool, ModelKey, ModelSummary, Replica, SpokeId, SpokeStatus
 from hubspoke.wire import enums, inventory, times
 
 
@@ -48,6 +48,7 @@ def spoke_to_wire(spoke: SpokeStatus) -> admin.SpokeStatus:
         busy=spoke.busy,
         inventory=inventory.to_wire(spoke.inventory),
         reserved_bytes=spoke.reserved_bytes,
+        pools=[_pool_to_wire(pool) for pool in spoke.pools],
     )
 
 
@@ -63,6 +64,27 @@ def spoke_from_wire(message: admin.SpokeStatus) -> SpokeStatus:
         busy=message.busy,
         inventory=inventory.from_wire(message.inventory),
         reserved_bytes=message.reserved_bytes,
+        pools=tuple(_pool_from_wire(pool) for pool in message.pools),
+    )
+
+
+def _pool_to_wire(pool: MemoryPool) -> admin.MemoryPool:
+    return admin.MemoryPool(
+        gpus=pool.gpus,
+        total_bytes=pool.total_bytes,
+        free_bytes=pool.free_bytes,
+        reserved_bytes=pool.reserved_bytes,
+        observed_bytes=pool.observed_bytes,
+    )
+
+
+def _pool_from_wire(message: admin.MemoryPool) -> MemoryPool:
+    return MemoryPool(
+        gpus=tuple(message.gpus),
+        total_bytes=message.total_bytes if message.HasField("total_bytes") else None,
+        free_bytes=message.free_bytes if message.HasField("free_bytes") else None,
+        reserved_bytes=message.reserved_bytes,
+        observed_bytes=message.observed_bytes,
     )
 
 
@@ -73,7 +95,13 @@ def _replica_to_wire(replica: Replica) -> inference.Replica:
         slots=replica.slots,
         busy=replica.busy,
         decode_tokens_per_second=replica.decode_tokens_per_s,
-        load_time=None if replica.load_s is None else times.duration(replica.load_s),
+        load_time=times.duration_or_none(replica.load_s),
+        engine=replica.engine,
+        context_tokens=replica.context_tokens,
+        memory_bytes=replica.memory_bytes,
+        vram_bytes=replica.vram_bytes,
+        pinned=replica.pinned,
+        used_at=None if replica.used_at is None else times.timestamp(replica.used_at),
     )
 
 
@@ -86,4 +114,10 @@ def _replica_from_wire(message: inference.Replica) -> Replica:
         busy=message.busy,
         decode_tokens_per_s=message.decode_tokens_per_second if known("decode_tokens_per_second") else None,
         load_s=times.seconds(message.load_time) if known("load_time") else None,
+        engine=message.engine,
+        context_tokens=message.context_tokens,
+        memory_bytes=message.memory_bytes,
+        vram_bytes=message.vram_bytes if known("vram_bytes") else None,
+        pinned=message.pinned,
+        used_at=times.moment(message.used_at, "used_at") if known("used_at") else None,
     )

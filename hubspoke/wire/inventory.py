@@ -7,12 +7,24 @@ from typing import Final
 
 from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import EngineInfo, Gpu, HostMemory, Inventory, Loaded, LoadPlan, Model, ModelState
+from hubspoke.types import (
+    EngineInfo,
+    Gpu,
+    GpuProcess,
+    HostMemory,
+    Inventory,
+    Loaded,
+    LoadPlan,
+    Model,
+    ModelState,
+)
 from hubspoke.wire import enums
 
 NAME_BYTES_MAX: Final = 256
 FAULT_CHARS_MAX: Final = 1_000
 GPUS_MAX: Final = 64
+PROCESSES_MAX: Final = 64
+"""Of one card."""
 ENGINES_MAX: Final = 16
 MODELS_MAX: Final = 2_000
 SLOTS_MAX: Final = 256
@@ -30,7 +42,13 @@ def to_wire(inventory: Inventory) -> pb.Inventory:
             total_bytes=inventory.memory.total_bytes, available_bytes=inventory.memory.available_bytes
         ),
         engines=[
-            pb.Engine(name=engine.name, version=engine.version, fault=_shown(engine.fault), gpus=engine.gpus)
+            pb.Engine(
+                name=engine.name,
+                version=engine.version,
+                fault=_shown(engine.fault),
+                gpus=engine.gpus,
+                pulls=engine.pulls,
+            )
             for engine in inventory.engines
         ],
         models=[_model_to_wire(model) for model in inventory.models],
@@ -70,6 +88,11 @@ def _gpu_to_wire(gpu: Gpu) -> pb.Gpu:
         utilisation_percent=gpu.utilisation_percent,
         temperature_celsius=gpu.temperature_celsius,
         fault=_shown(gpu.fault),
+        memory_used_bytes=gpu.memory_used_bytes,
+        processes=[
+            pb.GpuProcess(pid=process.pid, memory_bytes=process.memory_bytes)
+            for process in gpu.processes[:PROCESSES_MAX]
+        ],
     )
 
 
@@ -87,7 +110,13 @@ def _gpu_from_wire(message: pb.Gpu) -> Gpu:
         utilisation_percent=maybe("utilisation_percent", message.utilisation_percent),
         temperature_celsius=maybe("temperature_celsius", message.temperature_celsius),
         fault=_shown(message.fault),
+        memory_used_bytes=maybe("memory_used_bytes", message.memory_used_bytes),
+        processes=tuple(_process_from_wire(process) for process in message.processes[:PROCESSES_MAX]),
     )
+
+
+def _process_from_wire(message: pb.GpuProcess) -> GpuProcess:
+    return GpuProcess(message.pid, message.memory_bytes if message.HasField("memory_bytes") else None)
 
 
 def _engine_from_wire(message: pb.Engine) -> EngineInfo:
@@ -96,6 +125,7 @@ def _engine_from_wire(message: pb.Engine) -> EngineInfo:
         version=_text("engine.version", message.version, required=False),
         fault=_shown(message.fault),
         gpus=tuple(message.gpus[:GPUS_MAX]),
+        pulls=message.pulls,
     )
 
 

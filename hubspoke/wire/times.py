@@ -20,6 +20,11 @@ def duration(seconds: float) -> Duration:
     return Duration(seconds=whole, nanos=nanos)
 
 
+def duration_or_none(seconds: float | None) -> Duration | None:
+    """Give *seconds* as a Duration, and what is unknown as none."""
+    return None if seconds is None else duration(seconds)
+
+
 def seconds(message: Duration) -> float:
     """Give a Duration in seconds."""
     return (message.seconds * NANOS_PER_S + message.nanos) / NANOS_PER_S  # one division: no bit is lost

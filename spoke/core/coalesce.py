@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
+
+from hubspoke.types import Delta, ToolCallPart
 
 FLUSH_S_MIN: Final = 0.015
 FLUSH_S_MAX: Final = 0.050
@@ -23,22 +25,13 @@ def flush_interval_s(asked_s: float) -> float:
     return min(max(asked_s, FLUSH_S_MIN), FLUSH_S_MAX)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Text that goes out in one message, and how many tokens it is made of."""
-
-    text: str
-    tokens: int
-
-
 class Coalescer:
     """Gathers the tokens of one answer. Times are seconds of one clock that only goes forward."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._texts: list[str] = []
+        self._gathered: list[Delta] = []
         self._chars = 0
-        self._tokens = 0
         self._sent_at = float("-inf")
 
     @property
@@ -46,23 +39,48 @@ class Coalescer:
         """Whether no more is to be gathered before something is taken."""
         return self._chars >= BATCH_CHARS_MAX
 
-    def add(self, text: str, tokens: int) -> float:
-        """Gather *text*, and say when it is due."""
-        self._texts.append(text)
-        self._chars += len(text)
-        self._tokens += tokens
+    def takes(self, delta: Delta) -> bool:
+        """Whether *delta* can go out together with what has gathered: text, thinking and calls do not mix."""
+        return not self._gathered or _kind(self._gathered[-1]) == _kind(delta)
+
+    def add(self, delta: Delta) -> float:
+        """Gather *delta*, which `takes` has let in, and say when it is due."""
+        self._gathered.append(delta)
+        self._chars += len(delta.text) + len(delta.thinking)
+        self._chars += sum(len(part.arguments) for part in delta.tool_calls)
         if self.is_full or self._sent_at == float("-inf"):
             return float("-inf")
         # All answers of a spoke share the marks, so that their messages leave together and share a write.
         mark_s = self._interval_s * MARK_SHARE
         return math.ceil((self._sent_at + self._interval_s) / mark_s) * mark_s
 
-    def take(self, now: float) -> Batch | None:
-        """Give what has gathered; None when there is nothing to send."""
-        if not self._texts:
+    def take(self, now: float) -> Delta | None:
+        """Give what has gathered, as one; None when there is nothing to send."""
+        if not self._gathered:
             return None
-        batch = Batch(text="".join(self._texts), tokens=self._tokens)
-        self._texts.clear()
-        self._chars = self._tokens = 0
+        whole = Delta(
+            text="".join(delta.text for delta in self._gathered),
+            thinking="".join(delta.thinking for delta in self._gathered),
+            tool_calls=_joined(self._gathered),
+            tokens=sum(delta.tokens for delta in self._gathered),
+        )
+        self._gathered.clear()
+        self._chars = 0
         self._sent_at = now
-        return batch
+        return whole
+
+
+def _kind(delta: Delta) -> tuple[bool, bool]:
+    return bool(delta.thinking), bool(delta.tool_calls)
+
+
+def _joined(deltas: list[Delta]) -> tuple[ToolCallPart, ...]:
+    """Put parts of the same call together that follow each other."""
+    joined: list[ToolCallPart] = []
+    for delta in deltas:
+        for part in delta.tool_calls:
+            if joined and joined[-1].index == part.index and not part.id and not part.name:
+                joined[-1] = replace(joined[-1], arguments=joined[-1].arguments + part.arguments)
+            else:
+                joined.append(part)
+    return tuple(joined)

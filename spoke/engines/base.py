@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from hubspoke.types import Delta, EngineInfo, Finished, Loaded, Model, Request
+    from hubspoke.types import (
+        Delta,
+        Embeddings,
+        EmbedRequest,
+        EngineInfo,
+        Finished,
+        Loaded,
+        Model,
+        PullStep,
+        Request,
+    )
 
 LOAD_TIMEOUT_S: Final = 600.0
 """Longest load: 70B from a slow disk takes minutes; what takes longer hangs."""
@@ -49,8 +59,23 @@ class Engine(Protocol):
     def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request* with a loaded model: any number of deltas, then exactly one `Finished`.
 
-        Closing the generator, or cancelling whoever reads it, stops the work on the GPU.
-        Raises `ModelNotLoaded` when the model is not in memory.
+        Closing the generator, or cancelling whoever reads it, stops the work on the GPU. An answer that has a format is
+        checked against it before `Finished`. Raises `ModelNotLoaded` when the model is not in memory.
+        """
+        ...
+
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Turn texts into vectors with a loaded model: all of them in order, a few at a time, then one `Finished`.
+
+        Closing and raising as with `generate`; ContextTooLong for a text that does not fit, which is never cut in silence.
+        """
+        ...
+
+    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:
+        """Get a model from where the engine gets its models, and say how that goes; it is listed when this ends.
+
+        Closing the generator stops it; what is there by then is kept for the next try. Raises Unsupported unless the
+        engine's `EngineInfo` says that it pulls, UnknownModel for a name that nobody has.
         """
         ...
 

@@ -22,6 +22,7 @@ from hubspoke.errors import (
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines.build import Build
 from spoke.engines.crashes import CRASHES_MAX, CrashHistory
+from spoke.engines.lacking import no_pull, no_vectors
 from spoke.engines.resident import bring
 from spoke.engines.shared import Shared
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
     from hubspoke.clock import Clock
-    from hubspoke.types import Delta, Finished, Loaded, Request
+    from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Loaded, PullStep, Request
     from spoke.engines.resident import Resident
     from spoke.models.store import ModelStore, StoredModel
     from spoke.platform import Platform
@@ -114,6 +115,14 @@ class EmbeddedEngine:
         if resident is None:
             raise ModelNotLoaded(f"{model!r} is not in memory")
         return resident.generate(request)
+
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_vectors(NAME)
+
+    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_pull(NAME)
 
     async def aclose(self) -> None:
         """End every child process."""

@@ -26,6 +26,7 @@ from hubspoke.errors import (
 from hubspoke.types import EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines import ollama_models
 from spoke.engines.admission import Admission
+from spoke.engines.lacking import no_pull, no_vectors
 from spoke.engines.ollama_detected import NAME
 from spoke.engines.ollama_memory import Memory
 from spoke.engines.shared import Shared
@@ -33,7 +34,7 @@ from spoke.engines.shared import Shared
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from hubspoke.types import Delta, Finished, Gpu, Loaded, Request
+    from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Gpu, Loaded, PullStep, Request
     from spoke.engines.ollama_http import OllamaClient
     from spoke.engines.ollama_models import Facts, Listed
 
@@ -150,6 +151,14 @@ class OllamaEngine:
             notes = getattr(error, "__notes__", [])
             log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
             raise
+
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_vectors(NAME)
+
+    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_pull(NAME)
 
     async def aclose(self) -> None:
         """Take out of memory what the mesh has brought there, and close every connection."""

@@ -12,7 +12,7 @@ from hubspoke.types import EngineInfo
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from hubspoke.types import Delta, Finished, Loaded, Model, Request
+    from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Loaded, Model, PullStep, Request
     from spoke.engines.base import Engine
     from spoke.engines.ollama_server import OllamaServer
 
@@ -71,6 +71,18 @@ class DetectedOllama:
         if self._engine is None:
             raise ModelNotLoaded("this spoke has found no Ollama yet")
         return self._engine.generate(model, request)
+
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Turn texts into vectors; raise ModelNotLoaded while there has been no Ollama."""
+        if self._engine is None:
+            raise ModelNotLoaded("this spoke has found no Ollama yet")
+        return self._engine.embed(model, request)
+
+    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:
+        """Get a model from Ollama's library; raise EngineUnavailable while there has been no Ollama."""
+        if self._engine is None:
+            raise EngineUnavailable("this spoke has found no Ollama yet")
+        return self._engine.pull(model)
 
     async def aclose(self) -> None:
         """Take out of memory what the mesh has brought there, and close every connection."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 from hubspoke.errors import ContextTooLong, MeshError, UnknownModel, Unsupported
 from hubspoke.types import Capability, EngineInfo, Loaded, LoadPlan, Model, ModelState
 from spoke.engines.admission import Admission
+from spoke.engines.lacking import no_pull, no_vectors
 from spoke.engines.openai_http import OpenAiClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from hubspoke.types import Delta, Finished, Request
+    from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, PullStep, Request
     from spoke.engines.openai_http import Endpoint
     from spoke.engines.openai_models import Served
 
@@ -81,6 +82,14 @@ class OpenAiEngine:
             async with aclosing(self._client.generate(model, request, {})) as events:
                 async for event in events:
                     yield event
+
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_vectors(self._name)
+
+    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
+        """Raise Unsupported."""
+        return no_pull(self._name)
 
     async def aclose(self) -> None:
         """Close every connection. The server goes on with its models in memory, as it did before."""

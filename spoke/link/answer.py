@@ -7,15 +7,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeAlias
 
 from hubspoke.errors import EngineTruncated, MeshError
-from hubspoke.types import Finished, FinishReason, Usage
+from hubspoke.types import Delta, Embeddings, Finished, FinishReason, Usage
 from spoke.core.coalesce import Coalescer
 from spoke.link.boundary import contained
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from hubspoke.types import Delta
-    from spoke.core.coalesce import Batch
+Piece: TypeAlias = Delta | Embeddings
+"""Some of an answer."""
 
 Ending: TypeAlias = Finished | MeshError
 """How an attempt ends: properly, or with the error that the hub is told."""
@@ -24,13 +24,14 @@ Ending: TypeAlias = Finished | MeshError
 class Answer:
     """What an engine says, as fast as the hub takes it.
 
-    The engine runs ahead by one batch at most, and has been closed when the ending is handed out. *ask* starts it; what
+    The engine runs ahead by one piece at most, and has been closed when the ending is handed out. *ask* starts it; what
     it raises is the ending too.
     """
 
-    def __init__(self, ask: Callable[[], AsyncGenerator[Delta | Finished, None]], flush_s: float) -> None:
+    def __init__(self, ask: Callable[[], AsyncGenerator[Piece | Finished, None]], flush_s: float) -> None:
         self._ask = ask
         self._gathered = Coalescer(flush_s)
+        self._vectors: Embeddings | None = None
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()  # there is something to hand out
         self._room = asyncio.Event()  # the engine may go on
@@ -61,23 +62,31 @@ class Answer:
             self._is_stopped = True
             self._pump.cancel()
 
-    async def next(self) -> Batch | Ending:
-        """Wait for what is to be sent next: any number of batches, then the ending."""
+    async def next(self) -> Piece | Ending:
+        """Wait for what is to be sent next: any number of pieces, then the ending."""
         while True:
             await self._ready.wait()
             self._ready.clear()
             if self._flush is not None:
                 self._flush.cancel()
                 self._flush = None
-            batch = self._gathered.take(self._loop.time())
-            if batch is not None and not self._is_stopped:
+            piece = self._take()
+            if piece is not None and not self._is_stopped:
                 if self._is_closed:
                     self._ready.set()
                 self._room.set()
-                self._sent_tokens += batch.tokens
-                return batch
+                return piece
             if self._is_closed and self._ending is not None:
                 return self._ending
+
+    def _take(self) -> Piece | None:
+        if self._vectors is not None:
+            vectors, self._vectors = self._vectors, None
+            return vectors
+        delta = self._gathered.take(self._loop.time())
+        if delta is not None and not self._is_stopped:
+            self._sent_tokens += delta.tokens
+        return delta
 
     async def _read_engine(self) -> None:
         failure = await contained("engine", self._gather())
@@ -91,10 +100,25 @@ class Answer:
                     # Before the engine is closed: from here on a stop comes too late to interrupt that.
                     self._ending = event
                     return
-                self._call_when_due(self._gathered.add(event.text, event.tokens))
-                if self._gathered.is_full:
-                    self._room.clear()
-                    await self._room.wait()
+                await self._gather_piece(event)
+
+    async def _gather_piece(self, piece: Piece) -> None:
+        if isinstance(piece, Embeddings):
+            self._vectors = piece
+            self._ready.set()
+            await self._have_room()
+            return
+        if not self._gathered.takes(piece):
+            self._ready.set()
+            await self._have_room()
+        self._call_when_due(self._gathered.add(piece))
+        if self._gathered.is_full:
+            await self._have_room()
+
+    async def _have_room(self) -> None:
+        """Wait until what has gathered was taken."""
+        self._room.clear()
+        await self._room.wait()
 
     def _call_when_due(self, due: float) -> None:
         if due <= self._loop.time():

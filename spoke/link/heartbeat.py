@@ -15,6 +15,7 @@ from hubspoke.wire import times
 from hubspoke.wire.status import failure_to_wire
 from spoke.core.coalesce import flush_interval_s
 from spoke.core.inventory import is_news
+from spoke.link.pulls import Pulls
 
 if TYPE_CHECKING:
     from hubspoke.clock import Clock
@@ -51,6 +52,7 @@ class Heartbeat:
         self._soon = asyncio.Event()  # a beat should not wait for its time
         self._directives: asyncio.Queue[pb.Directive] = asyncio.Queue(DIRECTIVES_MAX)
         self._results: list[pb.DirectiveResult] = []
+        self._pulls = Pulls(machine, clock, self.hurry, self._ended)
         self._goodbye: pb.Goodbye | None = None
         self._silence: asyncio.TimerHandle | None = None
 
@@ -62,8 +64,9 @@ class Heartbeat:
                 async with asyncio.TaskGroup() as group:
                     obeying = group.create_task(self._obey())
                     group.create_task(self._beat())
-                    await self._read()
+                    await self._read(group)
                     obeying.cancel()
+                    self._pulls.stop_all()
         finally:
             if self._silence is not None:
                 self._silence.cancel()
@@ -100,6 +103,7 @@ class Heartbeat:
             results=self._results,
             draining=self._standing.draining,
             goodbye=self._goodbye,
+            progress=self._pulls.take_news(),
         )
         self._results.clear()
         inventory = self._machine.inventory
@@ -108,13 +112,13 @@ class Heartbeat:
             self._told = inventory
         return beat
 
-    async def _read(self) -> None:
+    async def _read(self, group: asyncio.TaskGroup) -> None:
         while (message := await self._stream.read()) is not None:
             self._listen_for_silence()
             if message.HasField("flush_interval"):
                 self._standing.flush_s = flush_interval_s(times.seconds(message.flush_interval))
             for directive in message.directives:
-                self._accept(directive)
+                self._accept(directive, group)
         if self._goodbye is None:
             raise Unreachable("the hub has closed the heartbeat")
 
@@ -126,11 +130,18 @@ class Heartbeat:
         gone = Unreachable(f"the hub has said nothing for {lease_s:g} s")
         self._silence = asyncio.get_running_loop().call_later(lease_s, self._stream.abort, gone)
 
-    def _accept(self, directive: pb.Directive) -> None:
-        try:
-            self._directives.put_nowait(directive)
-        except asyncio.QueueFull:
-            raise ProtocolViolation(f"more than {DIRECTIVES_MAX} directives wait already") from None
+    def _accept(self, directive: pb.Directive, group: asyncio.TaskGroup) -> None:
+        match directive.WhichOneof("action"):
+            case "pull":
+                pull = directive.pull
+                self._pulls.start(directive.id, Place(pull.engine, pull.model), group)
+            case "stop_pull":
+                self._pulls.stop(directive.stop_pull.directive)
+                self._ended(directive.id, None, 0.0)
+            case _ if self._directives.full():
+                raise ProtocolViolation(f"more than {DIRECTIVES_MAX} directives wait already")
+            case _:
+                self._directives.put_nowait(directive)
 
     async def _obey(self) -> None:
         """Do what the hub wants, in order; a load may take minutes while the beats go on."""
@@ -144,18 +155,16 @@ class Heartbeat:
     async def _carry_out(self, directive: pb.Directive) -> None:
         began_at = self._clock.monotonic()
         failure = await self._done(directive)
-        took_s = self._clock.monotonic() - began_at
+        self._ended(directive.id, failure, self._clock.monotonic() - began_at)
+
+    def _ended(self, directive: int, failure: MeshError | None, took_s: float) -> None:
         log.info(
             "directive done" if failure is None else "directive failed",
-            extra={
-                "action": directive.WhichOneof("action"),
-                "took_s": round(took_s, 3),
-                "why": failure and failure.message,
-            },
+            extra={"directive": directive, "took_s": round(took_s, 3), "why": failure and failure.message},
         )
         self._results.append(
             pb.DirectiveResult(
-                id=directive.id,
+                id=directive,
                 failure=None if failure is None else failure_to_wire(failure),
                 took=times.duration(took_s),
             )
@@ -170,5 +179,5 @@ class Heartbeat:
             case "unload":
                 unload = directive.unload
                 return await self._machine.unload(Place(unload.engine, unload.model))
-            case None:
+            case _:
                 return Unsupported("this spoke does not know such a directive; update it")

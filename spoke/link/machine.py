@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,7 @@ from spoke.link.boundary import contained
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from hubspoke.types import HostMemory, Model, Place
+    from hubspoke.types import HostMemory, Model, Place, PullStep
     from spoke.engines.base import Engine
     from spoke.gpu.base import GpuProbe
 
@@ -149,6 +149,10 @@ class Machine:
         """Take an idle model out of memory; give the error when that did not work."""
         return await self._changed(place, self._unload(place))
 
+    async def pull(self, place: Place, tell: Callable[[PullStep], None]) -> MeshError | None:
+        """Get a model onto the disk, and *tell* how that goes; give the error when it did not work."""
+        return await self._changed(place, self._pull(place, tell))
+
     async def _changed(self, place: Place, change: Awaitable[None]) -> MeshError | None:
         failure = await contained("directive", change)
         if place.engine in self._engines:
@@ -176,6 +180,11 @@ class Machine:
             raise EngineTimeout(
                 f"the engine did not unload {place.model!r} within {UNLOAD_TIMEOUT_S:g} s"
             ) from error
+
+    async def _pull(self, place: Place, tell: Callable[[PullStep], None]) -> None:
+        async with aclosing(self.engine(place).pull(place.model)) as steps:
+            async for step in steps:
+                tell(step)
 
     async def _look_at_gpus(self) -> None:
         with _slow_after(PROBE_TIMEOUT_S, self._doubt_gpus):

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import DeadlineExceeded, ProtocolViolation, Unreachable, Unsupported
-from hubspoke.types import Finished, Place
-from hubspoke.wire import times
+from hubspoke.types import Delta, Embeddings, Finished, Place
+from hubspoke.wire import answers, requests, times
 from hubspoke.wire.enums import FINISH_REASON
-from hubspoke.wire.inference import delta_bytes, finished_bytes, request_from_bytes, usage_to_wire
 from hubspoke.wire.status import failure_to_wire
-from spoke.core.coalesce import Batch
 from spoke.core.slots import Event, Slot, Terms, refusal
 from spoke.link.answer import Answer
 
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from hubspoke.errors import MeshError, SessionError
-    from hubspoke.types import Delta
-    from spoke.link.answer import Ending
+    from spoke.link.answer import Ending, Piece
     from spoke.link.machine import Machine
     from spoke.link.standing import Standing
     from spoke.link.stream import Stream
@@ -131,11 +128,17 @@ class Work:
             self._slot = following
             self._answer.stop()
 
-    def _ask(self, place: Place, assignment: pb.Assignment) -> AsyncGenerator[Delta | Finished, None]:
-        if assignment.call != pb.CALL_INFER:
-            raise Unsupported("this spoke does not know such a call; update it")
-        request, _ = request_from_bytes(assignment.request)
-        return self._machine.engine(place).generate(place.model, request)
+    def _ask(self, place: Place, assignment: pb.Assignment) -> AsyncGenerator[Piece | Finished, None]:
+        engine = self._machine.engine(place)
+        match assignment.call:
+            case pb.CALL_INFER:
+                request, _ = requests.request_from_bytes(assignment.request)
+                return engine.generate(place.model, request)
+            case pb.CALL_EMBED:
+                texts, _ = requests.embed_from_bytes(assignment.request)
+                return engine.embed(place.model, texts)
+            case _:
+                raise Unsupported("this spoke does not know such a call; update it")
 
     # What the spoke says: the writer alone. The slot changes before a message leaves, because the hub may answer it
     # before its write returns.
@@ -158,9 +161,8 @@ class Work:
 
     async def _send_answer(self, answer: Answer) -> None:
         attempt = self._slot.attempt
-        while isinstance(piece := await answer.next(), Batch):
-            chunk = pb.Chunk(attempt=attempt, body=delta_bytes(piece.text), tokens=piece.tokens)
-            await self._stream.write(pb.WorkRequest(chunk=chunk))
+        while isinstance(piece := await answer.next(), Delta | Embeddings):
+            await self._stream.write(pb.WorkRequest(chunk=_chunk(attempt, piece)))
         self._answer = None
         self._slot = self._slot.after(Event.LAST)
         await self._stream.write(pb.WorkRequest(last=_last(attempt, piece)))
@@ -179,12 +181,18 @@ class Work:
         self.withdrawn.set()
 
 
+def _chunk(attempt: int, piece: Piece) -> pb.Chunk:
+    if isinstance(piece, Delta):
+        return pb.Chunk(attempt=attempt, body=answers.delta_bytes(piece), tokens=piece.tokens)
+    return pb.Chunk(attempt=attempt, body=answers.embeddings_bytes(piece), tokens=len(piece.vectors))
+
+
 def _last(attempt: int, ending: Ending) -> pb.Last:
     if isinstance(ending, Finished):
         return pb.Last(
             attempt=attempt,
-            body=finished_bytes(ending),
-            usage=usage_to_wire(ending.usage),
+            body=answers.finished_bytes(ending),
+            usage=answers.usage_to_wire(ending.usage),
             finish=FINISH_REASON.to_wire(ending.reason),
         )
     log.warning("answer failed", extra={"attempt": attempt, "reason": ending.reason, "why": ending.message})

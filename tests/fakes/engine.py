@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from hubspoke.errors import Busy, ModelNotLoaded, UnknownModel
 from hubspoke.types import (
     Delta,
+    Embeddings,
+    EmbedRequest,
     EngineInfo,
     Finished,
     FinishReason,
@@ -16,6 +18,7 @@ from hubspoke.types import (
     LoadPlan,
     Model,
     ModelState,
+    PullStep,
     Usage,
 )
 
@@ -78,6 +81,10 @@ class FakeEngine:
         self.loads: list[tuple[str, int]] = []
         self.running = 0
         self.closed = asyncio.Semaphore(0)
+        self.embed_requests: list[EmbedRequest] = []
+        self.pulls: list[str] = []
+        self.pull_steps: Sequence[PullStep | Step] = ()
+        self.pulls_closed = asyncio.Semaphore(0)
         self.load_step: Step | None = None
         self.probe_step: Step | None = None
         self.fault = ""
@@ -89,7 +96,7 @@ class FakeEngine:
 
     async def probe(self) -> EngineInfo:
         await _play(self.probe_step)
-        return EngineInfo(name=self._name, version="1", fault=self.fault)
+        return EngineInfo(name=self._name, version="1", fault=self.fault, pulls=bool(self.pull_steps))
 
     async def models(self) -> tuple[Model, ...]:
         return tuple(self._models.values())
@@ -127,6 +134,32 @@ class FakeEngine:
         finally:
             self.running -= 1
             self.closed.release()
+
+    async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """One vector of one piece for each text, which points along its length."""
+        if self._known(model).loaded is None:
+            raise ModelNotLoaded("not in memory")
+        self.embed_requests.append(request)
+        self.running += 1
+        try:
+            for number, text in enumerate(request.inputs):
+                yield Embeddings(number, ((float(len(text)), 1.0),))
+            yield Finished(FinishReason.STOP, Usage(prompt_tokens=PROMPT_TOKENS, output_tokens=0))
+        finally:
+            self.running -= 1
+            self.closed.release()
+
+    async def pull(self, model: str) -> AsyncGenerator[PullStep, None]:
+        self.pulls.append(model)
+        try:
+            for step in self.pull_steps:
+                if isinstance(step, PullStep):
+                    yield step
+                else:
+                    await _play(step)
+            self._models[model] = a_model(model, loaded=False)
+        finally:
+            self.pulls_closed.release()
 
     async def aclose(self) -> None:
         self.is_closed = True

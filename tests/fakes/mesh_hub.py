@@ -15,7 +15,7 @@ from hubspoke.channel import COMMON_OPTIONS, dial
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import MeshError
 from hubspoke.wire import times
-from hubspoke.wire.inference import request_to_wire
+from hubspoke.wire.requests import request_to_wire
 from hubspoke.wire.status import code_of, trailers_of
 from pki import pem, policy
 from pki.address import parse_address

@@ -30,7 +30,7 @@ from hubspoke.types import (
     ModelState,
     Usage,
 )
-from hubspoke.wire import enums, inference, inventory, times
+from hubspoke.wire import answers, enums, inventory, times
 from pki.address import Host
 from pki.files import HubAddresses, NodeFiles
 from pki.identity import Role
@@ -199,7 +199,7 @@ class ScriptedSlot:
 
     async def delta(self, attempt: int, text: str) -> None:
         """Send some of an answer."""
-        await self.say(chunk=pb.Chunk(attempt=attempt, body=inference.delta_bytes(text), tokens=1))
+        await self.say(chunk=pb.Chunk(attempt=attempt, body=answers.delta_bytes(Delta(text)), tokens=1))
 
     async def last(self, attempt: int, reason: FinishReason = FinishReason.STOP) -> None:
         """Send the end of an answer."""
@@ -207,8 +207,8 @@ class ScriptedSlot:
         await self.say(
             last=pb.Last(
                 attempt=attempt,
-                body=inference.finished_bytes(Finished(reason, usage)),
-                usage=inference.usage_to_wire(usage),
+                body=answers.finished_bytes(Finished(reason, usage)),
+                usage=answers.usage_to_wire(usage),
                 finish=enums.FINISH_REASON.to_wire(reason),
             )
         )

@@ -23,7 +23,7 @@ from hubspoke.errors import (
     Unsupported,
 )
 from hubspoke.types import Delta, Finished, FinishReason, Message, Request, Speaker, Started, Waiting
-from hubspoke.wire import inference, status
+from hubspoke.wire import requests, status
 from tests.fakes.real_hub import DIGEST, GIB, OTHER_DIGEST, WAIT_S, a_model, an_inventory
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_an_answer_goes_from_the_slot_to_the_client_in_order(hub: RealHub)
         asked = asyncio.create_task(events_of(app))
         assignment = await den.slots[0].answer("Hel", "lo")
         started, *deltas, finished = await asked
-    assert inference.request_from_bytes(assignment.request)[0] == HELLO
+    assert requests.request_from_bytes(assignment.request)[0] == HELLO
     assert isinstance(started, Started)
     assert (started.spoke, started.model, started.model_key, started.attempt) == ("den", "tiny", DIGEST, 1)
     assert [delta.text for delta in deltas if isinstance(delta, Delta)] == ["Hel", "lo"]
@@ -159,8 +159,9 @@ async def test_a_cold_model_is_loaded_once_for_everybody_who_waits(hub: RealHub)
     cold = a_model(loaded=False)
     async with hub.app() as app, hub.spoke("den", cold, slots=2) as den:
         first, second = aiter(app.infer(HELLO)), aiter(app.infer(HELLO))
-        assert await anext(first) == Waiting("den")
-        assert await anext(second) == Waiting("den")
+        for waiting in (await anext(first), await anext(second)):
+            assert isinstance(waiting, Waiting)
+            assert (waiting.spoke, waiting.elapsed_s >= 0, waiting.expected_s > 0) == ("den", True, True)
         orders = (await den.directives()).directives
         assert [order.WhichOneof("action") for order in orders] == ["load"]
         assert orders[0].load.context_tokens == cold.plan.context_tokens
@@ -193,7 +194,7 @@ async def test_an_idle_model_is_unloaded_to_make_room(hub: RealHub) -> None:
         )
         await den.beat(memory)
         asked = aiter(app.infer(HELLO))
-        assert await anext(asked) == Waiting("den")
+        assert (await anext(asked)).spoke == "den"
         orders = (await den.directives()).directives
     assert [(order.WhichOneof("action")) for order in orders] == ["unload", "load"]
     assert (orders[0].unload.model, orders[1].load.model) == ("old", "tiny")

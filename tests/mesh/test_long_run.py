@@ -16,7 +16,7 @@ from hub.rpc.inference import REQUEST_BYTES_MAX
 from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.errors import NoSpoke, QueueFull, RequestTooLarge, SpokeLost
 from hubspoke.types import Delta, Message, Request, Speaker, SpokeState, Started, Waiting
-from hubspoke.wire import inference
+from hubspoke.wire import requests
 from pki.identity import Role
 from tests.fakes.clock import MovableClock
 from tests.fakes.engine import FakeEngine
@@ -164,5 +164,5 @@ def a_request_of(size_bytes: int) -> Request:
     def with_text(length: int) -> Request:
         return Request("tiny", (Message(Speaker.USER, "x" * length),))
 
-    excess = inference.request_to_wire(with_text(size_bytes)).ByteSize() - size_bytes
+    excess = requests.request_to_wire(with_text(size_bytes)).ByteSize() - size_bytes
     return with_text(size_bytes - excess)

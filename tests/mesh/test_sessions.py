@@ -13,8 +13,8 @@ from hub.relay.sessions import BUSY_JOBS
 from hubspoke.admin import AdminClient
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import InvalidRequest, MeshError, ProtocolViolation, SessionReplaced
-from hubspoke.types import FinishReason, Message, Request, Speaker, SpokeState
-from hubspoke.wire import inference, inventory, status
+from hubspoke.types import Delta, FinishReason, Message, Request, Speaker, SpokeState
+from hubspoke.wire import answers, inventory, requests, status
 from pki.identity import Role
 from tests.fakes.real_hub import WAIT_S, a_model, an_inventory
 
@@ -250,10 +250,10 @@ async def test_an_answer_is_only_what_the_spoke_has_encoded(hub: RealHub) -> Non
         app = await hub.join("raw", Role.APP)
         channel = await hub.channel(app)
         call = channel.unary_stream("/hubspoke.api.inference.v1.InferenceService/Infer")(
-            inference.request_to_wire(HELLO).SerializeToString()
+            requests.request_to_wire(HELLO).SerializeToString()
         )
         assignment = await den.slots[0].assignment()
-        body = inference.delta_bytes("x") + b"\xfa\x3f\x03new"
+        body = answers.delta_bytes(Delta("x")) + b"\xfa\x3f\x03new"
         await den.slots[0].say(chunk=pb.Chunk(attempt=assignment.attempt, body=body, tokens=1))
         await den.slots[0].last(assignment.attempt)
         messages = [message async for message in call]

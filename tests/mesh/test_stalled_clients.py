@@ -16,7 +16,7 @@ from hub.relay.work import SINK_STALL_S
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.errors import ClientStalled
 from hubspoke.types import FinishReason, Message, Request, Speaker
-from hubspoke.wire import inference, status
+from hubspoke.wire import requests, status
 from pki.identity import Role
 from tests.fakes.clock import MovableClock
 from tests.fakes.real_hub import WAIT_S, real_hub
@@ -82,7 +82,7 @@ async def stalled(hub: RealHub, deadline: datetime | None = None) -> AsyncIterat
     files = await hub.join("sleeper", Role.APP)
     async with hub.spoke("den", slots=1) as den, await hub.channel(files) as channel:
         infer = channel.unary_stream("/hubspoke.api.inference.v1.InferenceService/Infer")
-        call = infer(inference.request_to_wire(HELLO, deadline).SerializeToString())
+        call = infer(requests.request_to_wire(HELLO, deadline).SerializeToString())
         assignment = await den.slots[0].assignment()
         answer = Stalled(den, call, assignment.attempt)
         async with asyncio.TaskGroup() as group:

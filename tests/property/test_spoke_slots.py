@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hubspoke.errors import ProtocolViolation, SlotTaken
+from hubspoke.types import Delta
 from spoke.core.coalesce import MARK_SHARE, Coalescer
 from spoke.core.slots import Event, Phase, Slot
 
@@ -82,7 +83,7 @@ def test_no_token_is_lost_or_sent_twice_or_late(steps, interval_s):
     gathered = Coalescer(interval_s)
     now, sent, sent_tokens, due = 0.0, "", 0, None
     for text, tokens, passed_s, is_asked in steps:
-        added_due = gathered.add(text, tokens)
+        added_due = gathered.add(Delta(text, tokens))
         assert added_due <= now + interval_s * (1 + MARK_SHARE) + ROUNDING_S
         due = added_due if due is None else min(due, added_due)
         now += passed_s

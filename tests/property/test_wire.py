@@ -18,199 +18,53 @@ from hubspoke.errors import (
     InternalError,
     InvalidRequest,
     MeshError,
-    RequestError,
-    SessionError,
-    SpokeError,
     from_reason,
 )
 from hubspoke.types import (
-    Capability,
     Delta,
-    EngineInfo,
+    Embeddings,
+    EmbedRequest,
     Finished,
-    FinishReason,
-    Gpu,
-    GpuKind,
-    HostMemory,
     Inventory,
-    Loaded,
-    LoadPlan,
-    Message,
-    Model,
-    ModelState,
+    LoadEvent,
     ModelSummary,
-    Priority,
-    Replica,
+    PullEvent,
+    PullStep,
     Request,
-    Sampling,
-    Speaker,
-    SpokeState,
     SpokeStatus,
     Started,
     Usage,
     Waiting,
 )
-from hubspoke.wire import fleet, inference, inventory, status, times
+from hubspoke.wire import answers, fleet, inventory, requests, status, times, upkeep
+from tests.property.wire_values import (
+    OF_A_SPOKE,
+    asks,
+    deltas,
+    embed_asks,
+    faults,
+    figures,
+    finishes,
+    garbage,
+    int64s,
+    inventories,
+    kinds,
+    load_events,
+    moments,
+    pull_events,
+    shown_text,
+    some_text,
+    spokes,
+    starts,
+    summaries,
+    texts,
+    uint64s,
+    usages,
+    vectors,
+    waits,
+)
 
 NANOSECOND = 1e-9
-
-# Surrogates have no UTF-8, so no protobuf string can hold one.
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-some_text = texts.filter(bool)
-names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=40)
-digests = st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
-uint32s = st.integers(0, (1 << 32) - 1)
-int64s = st.integers(-(1 << 63), (1 << 63) - 1)
-uint64s = st.integers(0, (1 << 64) - 1)
-sizes = st.integers(0, inventory.BYTES_MAX)
-contexts = st.integers(1, inventory.CONTEXT_TOKENS_MAX)
-slots = st.integers(1, inventory.SLOTS_MAX)
-faults = texts.filter(str.isprintable)
-# In 512ths of a second: whole nanoseconds, and exact as a float. What gets lost beyond that, the durations below show.
-seconds = st.integers(0, 10**9).map(lambda parts: parts / 512)
-moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001  # as Hypothesis wants them
-garbage = st.binary(max_size=200)
-
-gpus = st.builds(
-    Gpu,
-    index=st.integers(0, 63),
-    kind=st.sampled_from(GpuKind),
-    name=names,
-    uuid=st.just("") | names,
-    memory_total_bytes=st.none() | uint64s,
-    memory_free_bytes=st.none() | uint64s,
-    utilisation_percent=st.none() | st.integers(0, 100),
-    temperature_celsius=st.none() | st.integers(-50, 150),
-    fault=faults,
-)
-engines = st.builds(
-    EngineInfo,
-    name=names,
-    version=st.just("") | names,
-    fault=faults,
-    gpus=st.lists(st.integers(0, 63), max_size=4).map(tuple),
-)
-loaded = st.builds(
-    Loaded, slots=slots, context_tokens=contexts, memory_bytes=sizes, vram_bytes=st.none() | uint64s
-)
-capabilities = st.frozensets(st.sampled_from(Capability), min_size=1)
-
-
-@st.composite
-def models(draw: st.DrawFn) -> Model:
-    """Draw a model that is loaded exactly when its state says so."""
-    state = draw(st.sampled_from(ModelState))
-    return Model(
-        engine=draw(names),
-        name=draw(names),
-        digest=draw(st.just("") | digests),
-        size_bytes=draw(sizes),
-        family=draw(st.just("") | names),
-        quantisation=draw(st.just("") | names),
-        parameters=draw(uint64s),
-        context_tokens_max=draw(st.just(0) | contexts),
-        kv_bytes_per_token=draw(sizes),
-        capabilities=draw(capabilities),
-        plan=LoadPlan(draw(slots), draw(contexts)),
-        state=state,
-        loaded=draw(loaded) if state is ModelState.LOADED else None,
-    )
-
-
-inventories = st.builds(
-    Inventory,
-    memory=st.builds(HostMemory, total_bytes=sizes, available_bytes=sizes),
-    gpus=st.lists(gpus, max_size=3).map(tuple),
-    engines=st.lists(engines, max_size=3).map(tuple),
-    models=st.lists(models(), max_size=3).map(tuple),
-)
-
-messages = st.builds(Message, speaker=st.sampled_from(Speaker), text=some_text) | st.just(
-    Message(Speaker.ASSISTANT, "")
-)
-samplings = st.builds(
-    Sampling,
-    temperature=st.none() | st.floats(0, inference.TEMPERATURE_MAX, width=32),
-    top_p=st.none() | st.floats(0, 1, width=32, exclude_min=True),
-    top_k=st.none() | st.integers(1, (1 << 32) - 1),
-    min_p=st.none() | st.floats(0, 1, width=32),
-    seed=st.none() | int64s,
-)
-stops = st.lists(some_text, max_size=inference.STOPS_MAX).map(tuple)
-common = {
-    "model": some_text,
-    "sampling": samplings,
-    "max_output_tokens": uint32s,
-    "stop": stops,
-    "priority": st.sampled_from(Priority),
-    "session_key": texts,
-}
-requests = st.builds(
-    Request, messages=st.lists(messages, min_size=1, max_size=4).map(tuple), **common
-) | st.builds(Request, prompt=some_text, **common)
-usages = st.builds(
-    Usage,
-    prompt_tokens=uint32s,
-    output_tokens=uint32s,
-    cached_tokens=st.none() | uint32s,
-    prompt_s=st.none() | seconds,
-    decode_s=st.none() | seconds,
-)
-finishes = st.builds(Finished, reason=st.sampled_from(FinishReason), usage=usages)
-starts = st.builds(
-    Started,
-    spoke=names,
-    model=names,
-    model_key=names,
-    queue_s=seconds,
-    attempt=st.integers(1, 1_000),
-    also_named=st.lists(names, max_size=3).map(tuple),
-)
-waits = st.builds(Waiting, spoke=st.none() | names)
-
-replicas = st.builds(
-    Replica,
-    spoke=names,
-    state=st.sampled_from(ModelState),
-    slots=uint32s,
-    busy=uint32s,
-    decode_tokens_per_s=st.none() | st.floats(0, 1e6),
-    load_s=st.none() | seconds,
-)
-summaries = st.builds(
-    ModelSummary,
-    key=names,
-    names=st.lists(names, max_size=3).map(tuple),
-    size_bytes=uint64s,
-    family=texts,
-    quantisation=texts,
-    context_tokens_max=uint32s,
-    capabilities=st.frozensets(st.sampled_from(Capability)),
-    replicas=st.lists(replicas, max_size=3).map(tuple),
-)
-spokes = st.builds(
-    SpokeStatus,
-    name=names,
-    state=st.sampled_from(SpokeState),
-    agent_version=texts,
-    registered_at=moments,
-    last_seen_at=moments,
-    slots=uint32s,
-    busy=uint32s,
-    inventory=inventories,
-    reserved_bytes=uint64s,
-)
-
-kinds = st.sampled_from(sorted(STATUS, key=lambda kind: kind.reason))
-OF_A_SPOKE = (SpokeError, SessionError, RequestError)
-shown_text = some_text.filter(str.isprintable)
-figures = st.dictionaries(
-    st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True).filter(
-        lambda name: name not in {"message", "reason"}
-    ),
-    st.integers(),
-    max_size=3,
-)
 
 
 @given(inventories)
@@ -233,65 +87,115 @@ def test_bytes_that_are_no_inventory_are_an_invalid_one(body: bytes):
         inventory.from_wire(types_pb.Inventory.FromString(body))
 
 
-@given(requests, st.none() | moments)
+@given(asks, st.none() | moments)
 def test_a_request_survives_the_wire(request: Request, deadline: datetime | None):
-    body = inference.request_to_wire(request, deadline).SerializeToString()
-    assert inference.request_from_bytes(body) == (request, deadline)
+    body = requests.request_to_wire(request, deadline).SerializeToString()
+    assert requests.request_from_bytes(body) == (request, deadline)
 
 
 @given(garbage)
 def test_bytes_that_are_no_request_are_an_invalid_one(body: bytes):
     try:
-        request, _ = inference.request_from_bytes(body)
+        request, _ = requests.request_from_bytes(body)
     except InvalidRequest:
         return
     assert request.model
 
 
-@given(requests, st.data())
+@given(asks, st.data())
 def test_a_damaged_request_is_an_invalid_one_or_a_request(request: Request, data: st.DataObject):
-    whole = inference.request_to_wire(request).SerializeToString()
+    whole = requests.request_to_wire(request).SerializeToString()
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(len(whole), start + 8)))
     damaged = whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:]
     try:
-        again, deadline = inference.request_from_bytes(damaged)
+        again, deadline = requests.request_from_bytes(damaged)
     except InvalidRequest:
         return
-    rewritten = inference.request_to_wire(again, deadline).SerializeToString()
-    assert inference.request_from_bytes(rewritten) == (again, deadline)
+    rewritten = requests.request_to_wire(again, deadline).SerializeToString()
+    assert requests.request_from_bytes(rewritten) == (again, deadline)
 
 
 @pytest.mark.parametrize("field", ["temperature", "top_p", "min_p"])
 def test_no_number_is_no_way_to_draw_tokens(field: str):
     message = pb.InferRequest(model="tiny", prompt="x", sampling=pb.Sampling(**{field: math.nan}))
     with pytest.raises(InvalidRequest, match=field):
-        inference.request_from_wire(message)
+        requests.request_from_wire(message)
 
 
-@given(texts)
-def test_text_survives_the_wire(text: str):
-    assert inference.event_from_wire(parsed(inference.delta_bytes(text))) == Delta(text, tokens=0)
+@given(embed_asks, st.none() | moments)
+def test_texts_to_embed_survive_the_wire(request: EmbedRequest, deadline: datetime | None):
+    body = requests.embed_to_wire(request, deadline).SerializeToString()
+    assert requests.embed_from_bytes(body) == (request, deadline)
+
+
+@given(garbage)
+def test_bytes_that_are_no_texts_to_embed_are_an_invalid_request(body: bytes):
+    try:
+        request, _ = requests.embed_from_bytes(body)
+    except InvalidRequest:
+        return
+    assert request.inputs
+
+
+@given(deltas)
+def test_some_of_an_answer_survives_the_wire(delta: Delta):
+    assert answers.event_from_wire(parsed(answers.delta_bytes(delta))) == delta
+
+
+@given(vectors)
+def test_vectors_survive_the_wire(embeddings: Embeddings):
+    message = pb.EmbedResponse.FromString(answers.embeddings_bytes(embeddings))
+    assert answers.embed_event_from_wire(message) == embeddings
+
+
+@given(st.data())
+def test_what_the_hub_says_reads_alike_for_questions_and_for_texts_to_embed(data: st.DataObject):
+    body = data.draw(
+        st.one_of(
+            starts.map(answers.started_bytes),
+            waits.map(answers.waiting_bytes),
+            finishes.map(answers.finished_bytes),
+        )
+    )
+    as_answer = answers.event_from_wire(parsed(body))
+    assert answers.embed_event_from_wire(pb.EmbedResponse.FromString(body)) == as_answer
+
+
+@given(load_events)
+def test_how_a_load_goes_survives_the_wire(event: LoadEvent):
+    assert upkeep.load_event_from_wire(upkeep.load_event_to_wire(event)) == event
+
+
+@given(pull_events)
+def test_how_a_pull_goes_survives_the_wire(event: PullEvent):
+    assert upkeep.pull_event_from_wire(upkeep.pull_event_to_wire(event)) == event
+
+
+@given(uint64s, st.builds(PullStep, step=faults, completed_bytes=uint64s, total_bytes=uint64s))
+def test_how_far_a_pull_has_come_survives_the_wire(directive: int, step: PullStep):
+    message = upkeep.step_to_wire(directive, step)
+    assert (message.id, upkeep.step_from_wire(message)) == (directive, step)
 
 
 @given(starts)
 def test_a_start_survives_the_wire(started: Started):
-    assert inference.event_from_wire(parsed(inference.started_bytes(started))) == started
+    assert answers.event_from_wire(parsed(answers.started_bytes(started))) == started
 
 
 @given(waits)
 def test_a_wait_survives_the_wire(waiting: Waiting):
-    assert inference.event_from_wire(parsed(inference.waiting_bytes(waiting))) == waiting
+    assert answers.event_from_wire(parsed(answers.waiting_bytes(waiting))) == waiting
 
 
 @given(finishes)
 def test_an_end_survives_the_wire(finished: Finished):
-    assert inference.event_from_wire(parsed(inference.finished_bytes(finished))) == finished
+    assert answers.event_from_wire(parsed(answers.finished_bytes(finished))) == finished
 
 
 def test_an_event_of_a_newer_version_is_none():
     newer = b"\xfa\x01\x00"  # an empty message in field 31
-    assert inference.event_from_wire(parsed(newer)) is None
+    assert answers.event_from_wire(parsed(newer)) is None
 
 
 def parsed(body: bytes) -> pb.InferResponse:
@@ -300,7 +204,7 @@ def parsed(body: bytes) -> pb.InferResponse:
 
 @given(usages)
 def test_a_usage_survives_the_wire(usage: Usage):
-    assert inference.usage_from_wire(inference.usage_to_wire(usage)) == usage
+    assert answers.usage_from_wire(answers.usage_to_wire(usage)) == usage
 
 
 @given(summaries)

@@ -13,7 +13,7 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from hubspoke.errors import UnknownModel
 from hubspoke.types import Delta, Finished, FinishReason, ModelKey, SpokeId, Started, Usage
-from hubspoke.wire import inference, status
+from hubspoke.wire import answers, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,9 @@ INFER = SERVICE.methods_by_name["Infer"]
 WAIT_S = 10.0
 
 EVENTS = (
-    inference.started_bytes(Started(SpokeId("den"), "tiny", ModelKey("sha256:ab"), 0.001, 1)),
-    inference.delta_bytes("Paris"),
-    inference.finished_bytes(Finished(FinishReason.STOP, Usage(prompt_tokens=3, output_tokens=5))),
+    answers.started_bytes(Started(SpokeId("den"), "tiny", ModelKey("sha256:ab"), 0.001, 1)),
+    answers.delta_bytes(Delta("Paris")),
+    answers.finished_bytes(Finished(FinishReason.STOP, Usage(prompt_tokens=3, output_tokens=5))),
 )
 
 
@@ -40,7 +40,7 @@ def test_a_synchronous_stub_reads_an_answer_event_by_event(thread: ThreadPoolExe
     request = pb.InferRequest(model="tiny", prompt="capital of france")
 
     def ask() -> list[object]:
-        return [inference.event_from_wire(event) for event in InferenceServiceStub(channel).Infer(request)]
+        return [answers.event_from_wire(event) for event in InferenceServiceStub(channel).Infer(request)]
 
     asked = thread.submit(ask)
     _, received, rpc = channel.take_unary_stream(INFER)

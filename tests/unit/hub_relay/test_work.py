@@ -10,7 +10,7 @@ import pytest
 from hub.core.types import Target
 from hub.relay.work import DRAIN_S, PROGRESS_S_MAX, SINK_STALL_S, Assignment, Cancel, Ended, Job, WorkStream
 from hubspoke.errors import ClientStalled, EngineTimeout, ProtocolViolation, SpokeLost
-from hubspoke.types import FinishReason, ModelKey, Place, SpokeId, Usage
+from hubspoke.types import CallKind, FinishReason, ModelKey, Place, SpokeId, Usage
 
 DEN = SpokeId("den")
 TARGET = Target(DEN, Place("fake", "tiny"), ModelKey("key"), "", 2048)
@@ -42,7 +42,11 @@ def an_idle_stream() -> WorkStream:
 
 
 def a_job(sink: Sink, attempt: int = 1) -> Job:
-    job = Job(Assignment(attempt, TARGET, None, b"?"), sink.write, asyncio.get_running_loop().create_future())
+    job = Job(
+        Assignment(attempt, TARGET, CallKind.INFER, None, b"?"),
+        sink.write,
+        asyncio.get_running_loop().create_future(),
+    )
     job.announced.set()
     return job
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hubspoke.errors import Draining, EngineTruncated, Unsupported
 from hubspoke.types import Delta, Finished, FinishReason, Request
-from spoke.core.coalesce import BATCH_CHARS_MAX, Batch
+from spoke.core.coalesce import BATCH_CHARS_MAX
 from spoke.link.answer import Answer
 from tests.fakes.engine import FakeEngine, Gate, a_model
 
@@ -28,9 +28,9 @@ class Reading:
         self.freed: list[bool] = []
         self.answer.start(group, lambda: self.freed.append(True))
 
-    async def to_the_end(self) -> tuple[list[Batch], Ending]:
+    async def to_the_end(self) -> tuple[list[Delta], Ending]:
         batches = []
-        while isinstance(piece := await self.answer.next(), Batch):
+        while isinstance(piece := await self.answer.next(), Delta):
             batches.append(piece)
         return batches, piece
 
@@ -80,7 +80,7 @@ async def test_a_stop_before_the_engine_was_asked_still_ends_the_answer():
 async def test_a_stop_says_how_many_tokens_were_sent():
     async with asyncio.TaskGroup() as group:
         reading = Reading(group, "a", Gate())
-        assert await reading.answer.next() == Batch("a", 1)
+        assert await reading.answer.next() == Delta("a", 1)
         reading.answer.stop()
         _, ending = await reading.to_the_end()
     assert isinstance(ending, Finished)
@@ -111,7 +111,7 @@ async def test_an_engine_that_never_says_finished_has_broken_off():
 
     async with asyncio.TaskGroup() as group:
         batches, ending = await Reading(group, ask=breaks_off).to_the_end()
-    assert batches == [Batch("a", 1)]
+    assert batches == [Delta("a", 1)]
     assert isinstance(ending, EngineTruncated)
 
 

@@ -114,6 +114,7 @@ class SpokeStatus(_message.Message):
     BUSY_FIELD_NUMBER: _builtins.int
     INVENTORY_FIELD_NUMBER: _builtins.int
     RESERVED_BYTES_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, from its certificate."""
     state: Global___SpokeState.ValueType
@@ -138,6 +139,10 @@ class SpokeStatus(_message.Message):
     def inventory(self) -> _types_pb2.Inventory:
         """What it last said that it has."""
 
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPool]:
+        """The memory that its engines compute in, card by card or together as they use it."""
+
     def __init__(
         self,
         *,
@@ -150,14 +155,62 @@ class SpokeStatus(_message.Message):
         busy: _builtins.int = ...,
         inventory: _types_pb2.Inventory | None = ...,
         reserved_bytes: _builtins.int = ...,
+        pools: _abc.Iterable[Global___MemoryPool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inventory", b"inventory", "last_seen_at", b"last_seen_at", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "busy", b"busy", "inventory", b"inventory", "last_seen_at", b"last_seen_at", "name", b"name", "registered_at", b"registered_at", "reserved_bytes", b"reserved_bytes", "slots", b"slots", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "busy", b"busy", "inventory", b"inventory", "last_seen_at", b"last_seen_at", "name", b"name", "pools", b"pools", "registered_at", b"registered_at", "reserved_bytes", b"reserved_bytes", "slots", b"slots", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SpokeStatus: _TypeAlias = SpokeStatus  # noqa: Y015
+
+@_typing.final
+class MemoryPool(_message.Message):
+    """Memory that one or several engines share: what is advertised, what is promised, and what models were seen to take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPUS_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    RESERVED_BYTES_FIELD_NUMBER: _builtins.int
+    OBSERVED_BYTES_FIELD_NUMBER: _builtins.int
+    total_bytes: _builtins.int
+    """All of it, in bytes. Optional: unknown when absent."""
+    free_bytes: _builtins.int
+    """What a new process could have, as the driver or the system says, in bytes. Optional: unknown when absent."""
+    reserved_bytes: _builtins.int
+    """Promised to loads that have not ended, in bytes."""
+    observed_bytes: _builtins.int
+    """Taken up by loaded models, as measured, in bytes."""
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes of the cards whose memory it is; none: main memory."""
+
+    def __init__(
+        self,
+        *,
+        gpus: _abc.Iterable[_builtins.int] | None = ...,
+        total_bytes: _builtins.int | None = ...,
+        free_bytes: _builtins.int | None = ...,
+        reserved_bytes: _builtins.int = ...,
+        observed_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes", "_total_bytes", b"_total_bytes", "free_bytes", b"free_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes", "_total_bytes", b"_total_bytes", "free_bytes", b"free_bytes", "gpus", b"gpus", "observed_bytes", b"observed_bytes", "reserved_bytes", b"reserved_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__free_bytes: _TypeAlias = _typing.Literal["free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__free_bytes: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__total_bytes: _TypeAlias = _typing.Literal["total_bytes"]  # noqa: Y015
+    _WhichOneofArgType__total_bytes: _TypeAlias = _typing.Literal["_total_bytes", b"_total_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__free_bytes) -> _WhichOneofReturnType__free_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_bytes) -> _WhichOneofReturnType__total_bytes | None: ...
+
+Global___MemoryPool: _TypeAlias = MemoryPool  # noqa: Y015
 
 @_typing.final
 class CreateJoinTokenRequest(_message.Message):

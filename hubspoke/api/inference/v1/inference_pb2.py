@@ -27,45 +27,71 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from hubspoke.api.types.v1 import types_pb2 as hubspoke_dot_api_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)hubspoke/api/inference/v1/inference.proto\x12\x19hubspoke.api.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"L\n\x07Message\x12\x33\n\x07speaker\x18\x01 \x01(\x0e\x32\".hubspoke.api.inference.v1.Speaker\x12\x0c\n\x04text\x18\x02 \x01(\t\"D\n\x0c\x43onversation\x12\x34\n\x08messages\x18\x01 \x03(\x0b\x32\".hubspoke.api.inference.v1.Message\"\xaa\x01\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x07\n\x05_seed\"\xd3\x02\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12?\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\'.hubspoke.api.inference.v1.ConversationH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x35\n\x08sampling\x18\x04 \x01(\x0b\x32#.hubspoke.api.inference.v1.Sampling\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\r\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x35\n\x08priority\x18\x07 \x01(\x0e\x32#.hubspoke.api.inference.v1.Priority\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsession_key\x18\t \x01(\tB\x07\n\x05input\"\xf2\x01\n\rInferResponse\x12\x35\n\x07waiting\x18\x01 \x01(\x0b\x32\".hubspoke.api.inference.v1.WaitingH\x00\x12\x35\n\x07started\x18\x02 \x01(\x0b\x32\".hubspoke.api.inference.v1.StartedH\x00\x12\x31\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32 .hubspoke.api.inference.v1.DeltaH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.hubspoke.api.inference.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\x96\x01\n\x07Waiting\x12\x37\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32(.hubspoke.api.inference.v1.Waiting.Cause\x12\r\n\x05spoke\x18\x02 \x01(\t\"C\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43\x41USE_QUEUED\x10\x01\x12\x11\n\rCAUSE_LOADING\x10\x02\"\x8e\x01\n\x07Started\x12\r\n\x05spoke\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tmodel_key\x18\x03 \x01(\t\x12-\n\nqueue_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x12\n\nalso_named\x18\x06 \x03(\t\"\x15\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\"l\n\x08\x46inished\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32#.hubspoke.api.types.v1.FinishReason\x12+\n\x05usage\x18\x02 \x01(\x0b\x32\x1c.hubspoke.api.types.v1.Usage\"\x13\n\x11ListModelsRequest\"M\n\x12ListModelsResponse\x12\x37\n\x06models\x18\x01 \x03(\x0b\x32\'.hubspoke.api.inference.v1.ModelSummary\"\xef\x01\n\x0cModelSummary\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12\x14\n\x0cquantisation\x18\x05 \x01(\t\x12\x1a\n\x12\x63ontext_tokens_max\x18\x06 \x01(\r\x12\x37\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0e\x32!.hubspoke.api.types.v1.Capability\x12\x34\n\x08replicas\x18\x08 \x03(\x0b\x32\".hubspoke.api.inference.v1.Replica\"\xd9\x01\n\x07Replica\x12\r\n\x05spoke\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.hubspoke.api.types.v1.ModelState\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x0c\n\x04\x62usy\x18\x04 \x01(\r\x12%\n\x18\x64\x65\x63ode_tokens_per_second\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12,\n\tload_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1b\n\x19_decode_tokens_per_second*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*_\n\x07Speaker\x12\x17\n\x13SPEAKER_UNSPECIFIED\x10\x00\x12\x12\n\x0eSPEAKER_SYSTEM\x10\x01\x12\x10\n\x0cSPEAKER_USER\x10\x02\x12\x15\n\x11SPEAKER_ASSISTANT\x10\x03\x32\xdb\x01\n\x10InferenceService\x12\\\n\x05Infer\x12\'.hubspoke.api.inference.v1.InferRequest\x1a(.hubspoke.api.inference.v1.InferResponse0\x01\x12i\n\nListModels\x12,.hubspoke.api.inference.v1.ListModelsRequest\x1a-.hubspoke.api.inference.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)hubspoke/api/inference/v1/inference.proto\x12\x19hubspoke.api.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"\xf2\x01\n\x07Message\x12\x33\n\x07speaker\x18\x01 \x01(\x0e\x32\".hubspoke.api.inference.v1.Speaker\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x30\n\x06images\x18\x03 \x03(\x0b\x32 .hubspoke.api.inference.v1.Image\x12\x10\n\x08thinking\x18\x04 \x01(\t\x12\x37\n\ntool_calls\x18\x05 \x03(\x0b\x32#.hubspoke.api.inference.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x06 \x01(\t\x12\x11\n\ttool_name\x18\x07 \x01(\t\"\x15\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"7\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\"=\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x01(\t\"\xc7\x01\n\nToolChoice\x12\x38\n\x04mode\x18\x01 \x01(\x0e\x32*.hubspoke.api.inference.v1.ToolChoice.Mode\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\x08parallel\x18\x03 \x01(\x08H\x00\x88\x01\x01\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\x0b\n\t_parallel\"k\n\x0cOutputFormat\x12<\n\x0bjson_object\x18\x01 \x01(\x0b\x32%.hubspoke.api.inference.v1.JsonObjectH\x00\x12\x15\n\x0bjson_schema\x18\x02 \x01(\tH\x00\x42\x06\n\x04\x66orm\"\x0c\n\nJsonObject\"D\n\x0c\x43onversation\x12\x34\n\x08messages\x18\x01 \x03(\x0b\x32\".hubspoke.api.inference.v1.Message\"\xc4\x02\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x07 \x01(\x02H\x06\x88\x01\x01\x12\x1b\n\x0erepeat_penalty\x18\x08 \x01(\x02H\x07\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x11\n\x0f_repeat_penalty\"\xad\x04\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12?\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\'.hubspoke.api.inference.v1.ConversationH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x35\n\x08sampling\x18\x04 \x01(\x0b\x32#.hubspoke.api.inference.v1.Sampling\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\r\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x35\n\x08priority\x18\x07 \x01(\x0e\x32#.hubspoke.api.inference.v1.Priority\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsession_key\x18\t \x01(\t\x12.\n\x05tools\x18\n \x03(\x0b\x32\x1f.hubspoke.api.inference.v1.Tool\x12:\n\x0btool_choice\x18\x0b \x01(\x0b\x32%.hubspoke.api.inference.v1.ToolChoice\x12\x37\n\x06\x66ormat\x18\x0c \x01(\x0b\x32\'.hubspoke.api.inference.v1.OutputFormat\x12\x33\n\x08thinking\x18\r \x01(\x0e\x32!.hubspoke.api.inference.v1.EffortB\x07\n\x05input\"\xf2\x01\n\rInferResponse\x12\x35\n\x07waiting\x18\x01 \x01(\x0b\x32\".hubspoke.api.inference.v1.WaitingH\x00\x12\x35\n\x07started\x18\x02 \x01(\x0b\x32\".hubspoke.api.inference.v1.StartedH\x00\x12\x31\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32 .hubspoke.api.inference.v1.DeltaH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.hubspoke.api.inference.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\xef\x01\n\x07Waiting\x12\x37\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32(.hubspoke.api.inference.v1.Waiting.Cause\x12\r\n\x05spoke\x18\x02 \x01(\t\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65xpected\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43\x41USE_QUEUED\x10\x01\x12\x11\n\rCAUSE_LOADING\x10\x02\"\x8e\x01\n\x07Started\x12\r\n\x05spoke\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tmodel_key\x18\x03 \x01(\t\x12-\n\nqueue_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x12\n\nalso_named\x18\x06 \x03(\t\"d\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08thinking\x18\x02 \x01(\t\x12;\n\ntool_calls\x18\x03 \x03(\x0b\x32\'.hubspoke.api.inference.v1.ToolCallPart\"J\n\x0cToolCallPart\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\targuments\x18\x04 \x01(\t\"l\n\x08\x46inished\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32#.hubspoke.api.types.v1.FinishReason\x12+\n\x05usage\x18\x02 \x01(\x0b\x32\x1c.hubspoke.api.types.v1.Usage\"\xa6\x01\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x12\n\ndimensions\x18\x03 \x01(\r\x12\x35\n\x08priority\x18\x04 \x01(\x0e\x32#.hubspoke.api.inference.v1.Priority\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfc\x01\n\rEmbedResponse\x12\x35\n\x07waiting\x18\x01 \x01(\x0b\x32\".hubspoke.api.inference.v1.WaitingH\x00\x12\x35\n\x07started\x18\x02 \x01(\x0b\x32\".hubspoke.api.inference.v1.StartedH\x00\x12;\n\nembeddings\x18\x03 \x01(\x0b\x32%.hubspoke.api.inference.v1.EmbeddingsH\x00\x12\x37\n\x08\x66inished\x18\x04 \x01(\x0b\x32#.hubspoke.api.inference.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"U\n\nEmbeddings\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\x38\n\nembeddings\x18\x02 \x03(\x0b\x32$.hubspoke.api.inference.v1.Embedding\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x13\n\x11ListModelsRequest\"M\n\x12ListModelsResponse\x12\x37\n\x06models\x18\x01 \x03(\x0b\x32\'.hubspoke.api.inference.v1.ModelSummary\"\xef\x01\n\x0cModelSummary\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12\x14\n\x0cquantisation\x18\x05 \x01(\t\x12\x1a\n\x12\x63ontext_tokens_max\x18\x06 \x01(\r\x12\x37\n\x0c\x63\x61pabilities\x18\x07 \x03(\x0e\x32!.hubspoke.api.types.v1.Capability\x12\x34\n\x08replicas\x18\x08 \x03(\x0b\x32\".hubspoke.api.inference.v1.Replica\"\xfc\x02\n\x07Replica\x12\r\n\x05spoke\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.hubspoke.api.types.v1.ModelState\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x0c\n\x04\x62usy\x18\x04 \x01(\r\x12%\n\x18\x64\x65\x63ode_tokens_per_second\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12,\n\tload_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x08 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x12\x17\n\nvram_bytes\x18\n \x01(\x04H\x01\x88\x01\x01\x12\x0e\n\x06pinned\x18\x0b \x01(\x08\x12+\n\x07used_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1b\n\x19_decode_tokens_per_secondB\r\n\x0b_vram_bytes*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*q\n\x07Speaker\x12\x17\n\x13SPEAKER_UNSPECIFIED\x10\x00\x12\x12\n\x0eSPEAKER_SYSTEM\x10\x01\x12\x10\n\x0cSPEAKER_USER\x10\x02\x12\x15\n\x11SPEAKER_ASSISTANT\x10\x03\x12\x10\n\x0cSPEAKER_TOOL\x10\x04*e\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46ORT_NONE\x10\x01\x12\x0e\n\nEFFORT_LOW\x10\x02\x12\x11\n\rEFFORT_MEDIUM\x10\x03\x12\x0f\n\x0b\x45\x46\x46ORT_HIGH\x10\x04\x32\xb9\x02\n\x10InferenceService\x12\\\n\x05Infer\x12\'.hubspoke.api.inference.v1.InferRequest\x1a(.hubspoke.api.inference.v1.InferResponse0\x01\x12\\\n\x05\x45mbed\x12\'.hubspoke.api.inference.v1.EmbedRequest\x1a(.hubspoke.api.inference.v1.EmbedResponse0\x01\x12i\n\nListModels\x12,.hubspoke.api.inference.v1.ListModelsRequest\x1a-.hubspoke.api.inference.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hubspoke.api.inference.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=2073
-  _globals['_PRIORITY']._serialized_end=2155
-  _globals['_SPEAKER']._serialized_start=2157
-  _globals['_SPEAKER']._serialized_end=2252
-  _globals['_MESSAGE']._serialized_start=172
-  _globals['_MESSAGE']._serialized_end=248
-  _globals['_CONVERSATION']._serialized_start=250
-  _globals['_CONVERSATION']._serialized_end=318
-  _globals['_SAMPLING']._serialized_start=321
-  _globals['_SAMPLING']._serialized_end=491
-  _globals['_INFERREQUEST']._serialized_start=494
-  _globals['_INFERREQUEST']._serialized_end=833
-  _globals['_INFERRESPONSE']._serialized_start=836
-  _globals['_INFERRESPONSE']._serialized_end=1078
-  _globals['_WAITING']._serialized_start=1081
-  _globals['_WAITING']._serialized_end=1231
-  _globals['_WAITING_CAUSE']._serialized_start=1164
-  _globals['_WAITING_CAUSE']._serialized_end=1231
-  _globals['_STARTED']._serialized_start=1234
-  _globals['_STARTED']._serialized_end=1376
-  _globals['_DELTA']._serialized_start=1378
-  _globals['_DELTA']._serialized_end=1399
-  _globals['_FINISHED']._serialized_start=1401
-  _globals['_FINISHED']._serialized_end=1509
-  _globals['_LISTMODELSREQUEST']._serialized_start=1511
-  _globals['_LISTMODELSREQUEST']._serialized_end=1530
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1532
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1609
-  _globals['_MODELSUMMARY']._serialized_start=1612
-  _globals['_MODELSUMMARY']._serialized_end=1851
-  _globals['_REPLICA']._serialized_start=1854
-  _globals['_REPLICA']._serialized_end=2071
-  _globals['_INFERENCESERVICE']._serialized_start=2255
-  _globals['_INFERENCESERVICE']._serialized_end=2474
+  _globals['_PRIORITY']._serialized_start=4027
+  _globals['_PRIORITY']._serialized_end=4109
+  _globals['_SPEAKER']._serialized_start=4111
+  _globals['_SPEAKER']._serialized_end=4224
+  _globals['_EFFORT']._serialized_start=4226
+  _globals['_EFFORT']._serialized_end=4327
+  _globals['_MESSAGE']._serialized_start=173
+  _globals['_MESSAGE']._serialized_end=415
+  _globals['_IMAGE']._serialized_start=417
+  _globals['_IMAGE']._serialized_end=438
+  _globals['_TOOLCALL']._serialized_start=440
+  _globals['_TOOLCALL']._serialized_end=495
+  _globals['_TOOL']._serialized_start=497
+  _globals['_TOOL']._serialized_end=558
+  _globals['_TOOLCHOICE']._serialized_start=561
+  _globals['_TOOLCHOICE']._serialized_end=760
+  _globals['_TOOLCHOICE_MODE']._serialized_start=670
+  _globals['_TOOLCHOICE_MODE']._serialized_end=747
+  _globals['_OUTPUTFORMAT']._serialized_start=762
+  _globals['_OUTPUTFORMAT']._serialized_end=869
+  _globals['_JSONOBJECT']._serialized_start=871
+  _globals['_JSONOBJECT']._serialized_end=883
+  _globals['_CONVERSATION']._serialized_start=885
+  _globals['_CONVERSATION']._serialized_end=953
+  _globals['_SAMPLING']._serialized_start=956
+  _globals['_SAMPLING']._serialized_end=1280
+  _globals['_INFERREQUEST']._serialized_start=1283
+  _globals['_INFERREQUEST']._serialized_end=1840
+  _globals['_INFERRESPONSE']._serialized_start=1843
+  _globals['_INFERRESPONSE']._serialized_end=2085
+  _globals['_WAITING']._serialized_start=2088
+  _globals['_WAITING']._serialized_end=2327
+  _globals['_WAITING_CAUSE']._serialized_start=2260
+  _globals['_WAITING_CAUSE']._serialized_end=2327
+  _globals['_STARTED']._serialized_start=2330
+  _globals['_STARTED']._serialized_end=2472
+  _globals['_DELTA']._serialized_start=2474
+  _globals['_DELTA']._serialized_end=2574
+  _globals['_TOOLCALLPART']._serialized_start=2576
+  _globals['_TOOLCALLPART']._serialized_end=2650
+  _globals['_FINISHED']._serialized_start=2652
+  _globals['_FINISHED']._serialized_end=2760
+  _globals['_EMBEDREQUEST']._serialized_start=2763
+  _globals['_EMBEDREQUEST']._serialized_end=2929
+  _globals['_EMBEDRESPONSE']._serialized_start=2932
+  _globals['_EMBEDRESPONSE']._serialized_end=3184
+  _globals['_EMBEDDINGS']._serialized_start=3186
+  _globals['_EMBEDDINGS']._serialized_end=3271
+  _globals['_EMBEDDING']._serialized_start=3273
+  _globals['_EMBEDDING']._serialized_end=3300
+  _globals['_LISTMODELSREQUEST']._serialized_start=3302
+  _globals['_LISTMODELSREQUEST']._serialized_end=3321
+  _globals['_LISTMODELSRESPONSE']._serialized_start=3323
+  _globals['_LISTMODELSRESPONSE']._serialized_end=3400
+  _globals['_MODELSUMMARY']._serialized_start=3403
+  _globals['_MODELSUMMARY']._serialized_end=3642
+  _globals['_REPLICA']._serialized_start=3645
+  _globals['_REPLICA']._serialized_end=4025
+  _globals['_INFERENCESERVICE']._serialized_start=4330
+  _globals['_INFERENCESERVICE']._serialized_end=4643
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,8 @@ class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.Value
     """Whoever asks."""
     SPEAKER_ASSISTANT: _Speaker.ValueType  # 3
     """The model."""
+    SPEAKER_TOOL: _Speaker.ValueType  # 4
+    """A tool that the model has called."""
 
 class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper):
     """Who speaks in a conversation."""
@@ -72,7 +74,41 @@ SPEAKER_USER: Speaker.ValueType  # 2
 """Whoever asks."""
 SPEAKER_ASSISTANT: Speaker.ValueType  # 3
 """The model."""
+SPEAKER_TOOL: Speaker.ValueType  # 4
+"""A tool that the model has called."""
 Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
+
+class _Effort:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EffortEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Effort.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EFFORT_UNSPECIFIED: _Effort.ValueType  # 0
+    """The model's own way."""
+    EFFORT_NONE: _Effort.ValueType  # 1
+    """Not at all, where that can be switched off."""
+    EFFORT_LOW: _Effort.ValueType  # 2
+    """A little."""
+    EFFORT_MEDIUM: _Effort.ValueType  # 3
+    """Some."""
+    EFFORT_HIGH: _Effort.ValueType  # 4
+    """A lot."""
+
+class Effort(_Effort, metaclass=_EffortEnumTypeWrapper):
+    """How much a model thinks before it answers."""
+
+EFFORT_UNSPECIFIED: Effort.ValueType  # 0
+"""The model's own way."""
+EFFORT_NONE: Effort.ValueType  # 1
+"""Not at all, where that can be switched off."""
+EFFORT_LOW: Effort.ValueType  # 2
+"""A little."""
+EFFORT_MEDIUM: Effort.ValueType  # 3
+"""Some."""
+EFFORT_HIGH: Effort.ValueType  # 4
+"""A lot."""
+Global___Effort: _TypeAlias = Effort  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
@@ -82,23 +118,235 @@ class Message(_message.Message):
 
     SPEAKER_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_NAME_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
     """Who speaks. Required."""
     text: _builtins.str
-    """What is said. Required, may be empty for the assistant only."""
+    """What is said. Required, but may be empty for the assistant, for a tool, and beside images."""
+    thinking: _builtins.str
+    """What the model thought before it spoke. Only for ASSISTANT. Optional."""
+    tool_call_id: _builtins.str
+    """Which call this is the result of, by the call's id. Only for TOOL. Optional."""
+    tool_name: _builtins.str
+    """The tool that gave the result. Only for TOOL. Required there."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """Pictures that the user shows, in this order before the text; at most 32. Only for USER. Optional."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tools that the model called in this turn; at most 128. Only for ASSISTANT. Optional."""
+
     def __init__(
         self,
         *,
         speaker: Global___Speaker.ValueType = ...,
         text: _builtins.str = ...,
+        images: _abc.Iterable[Global___Image] | None = ...,
+        thinking: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
+        tool_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["speaker", b"speaker", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "speaker", b"speaker", "text", b"text", "thinking", b"thinking", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls", "tool_name", b"tool_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Image(_message.Message):
+    """A picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The file: PNG, JPEG, WebP or GIF. Required."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """Something that the model wants done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Tells the calls of an answer apart; at most 256 bytes. Optional."""
+    name: _builtins.str
+    """The tool. Required."""
+    arguments: _builtins.str
+    """A JSON object with the arguments. Required."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
+
+@_typing.final
+class Tool(_message.Message):
+    """Something that the model may call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: letters, digits, "_" and "-", at most 64; unique in the request. Required."""
+    description: _builtins.str
+    """What it does, for the model. Optional."""
+    parameters: _builtins.str
+    """JSON schema of the object that it takes as arguments. Optional: it takes none when empty."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tool: _TypeAlias = Tool  # noqa: Y015
+
+@_typing.final
+class ToolChoice(_message.Message):
+    """Whether the model has to call tools."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ToolChoice._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: ToolChoice._Mode.ValueType  # 0
+        """As AUTO."""
+        MODE_AUTO: ToolChoice._Mode.ValueType  # 1
+        """It may."""
+        MODE_NONE: ToolChoice._Mode.ValueType  # 2
+        """It may not, although it is told of them."""
+        MODE_REQUIRED: ToolChoice._Mode.ValueType  # 3
+        """It has to call at least one."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
+        """How free it is."""
+
+    MODE_UNSPECIFIED: ToolChoice.Mode.ValueType  # 0
+    """As AUTO."""
+    MODE_AUTO: ToolChoice.Mode.ValueType  # 1
+    """It may."""
+    MODE_NONE: ToolChoice.Mode.ValueType  # 2
+    """It may not, although it is told of them."""
+    MODE_REQUIRED: ToolChoice.Mode.ValueType  # 3
+    """It has to call at least one."""
+
+    MODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PARALLEL_FIELD_NUMBER: _builtins.int
+    mode: Global___ToolChoice.Mode.ValueType
+    """How free it is."""
+    name: _builtins.str
+    """The one tool that it has to call. Only with REQUIRED. Optional."""
+    parallel: _builtins.bool
+    """Whether it may call several at once. Optional: the model's own way when absent."""
+    def __init__(
+        self,
+        *,
+        mode: Global___ToolChoice.Mode.ValueType = ...,
+        name: _builtins.str = ...,
+        parallel: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel", b"_parallel", "parallel", b"parallel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel", b"_parallel", "mode", b"mode", "name", b"name", "parallel", b"parallel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parallel: _TypeAlias = _typing.Literal["parallel"]  # noqa: Y015
+    _WhichOneofArgType__parallel: _TypeAlias = _typing.Literal["_parallel", b"_parallel"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel) -> _WhichOneofReturnType__parallel | None: ...
+
+Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
+
+@_typing.final
+class OutputFormat(_message.Message):
+    """What the whole text of an answer has to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_OBJECT_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    json_schema: _builtins.str
+    """A JSON schema; the text is a JSON value that it allows."""
+    @_builtins.property
+    def json_object(self) -> Global___JsonObject:
+        """Any JSON object."""
+
+    def __init__(
+        self,
+        *,
+        json_object: Global___JsonObject | None = ...,
+        json_schema: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "json_object", b"json_object", "json_schema", b"json_schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "json_object", b"json_object", "json_schema", b"json_schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_form: _TypeAlias = _typing.Literal["json_object", "json_schema"]  # noqa: Y015
+    _WhichOneofArgType_form: _TypeAlias = _typing.Literal["form", b"form"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_form) -> _WhichOneofReturnType_form | None: ...
+
+Global___OutputFormat: _TypeAlias = OutputFormat  # noqa: Y015
+
+@_typing.final
+class JsonObject(_message.Message):
+    """Any JSON object."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonObject: _TypeAlias = JsonObject  # noqa: Y015
 
 @_typing.final
 class Conversation(_message.Message):
@@ -135,6 +383,9 @@ class Sampling(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     MIN_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    FREQUENCY_PENALTY_FIELD_NUMBER: _builtins.int
+    PRESENCE_PENALTY_FIELD_NUMBER: _builtins.int
+    REPEAT_PENALTY_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """0 always takes the likeliest token; up to 5. Optional."""
     top_p: _builtins.float
@@ -145,6 +396,12 @@ class Sampling(_message.Message):
     """Drops tokens less likely than this share of the likeliest, 0 to 1. Optional."""
     seed: _builtins.int
     """Makes a spoke repeat itself; no promise across different GPUs. Optional."""
+    frequency_penalty: _builtins.float
+    """Makes tokens less likely the more often they came, -2 to 2. Optional."""
+    presence_penalty: _builtins.float
+    """Makes tokens that came before less likely, -2 to 2. Optional."""
+    repeat_penalty: _builtins.float
+    """Divides the likelihood of tokens that came lately, above 0 to 10; 1 changes nothing. Optional."""
     def __init__(
         self,
         *,
@@ -153,13 +410,22 @@ class Sampling(_message.Message):
         top_k: _builtins.int | None = ...,
         min_p: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
+        frequency_penalty: _builtins.float | None = ...,
+        presence_penalty: _builtins.float | None = ...,
+        repeat_penalty: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_p", b"_min_p", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "min_p", b"min_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_min_p", b"_min_p", "_presence_penalty", b"_presence_penalty", "_repeat_penalty", b"_repeat_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "min_p", b"min_p", "presence_penalty", b"presence_penalty", "repeat_penalty", b"repeat_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_p", b"_min_p", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "min_p", b"min_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_min_p", b"_min_p", "_presence_penalty", b"_presence_penalty", "_repeat_penalty", b"_repeat_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "min_p", b"min_p", "presence_penalty", b"presence_penalty", "repeat_penalty", b"repeat_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
+    _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
     _WhichOneofReturnType__min_p: _TypeAlias = _typing.Literal["min_p"]  # noqa: Y015
     _WhichOneofArgType__min_p: _TypeAlias = _typing.Literal["_min_p", b"_min_p"]  # noqa: Y015
+    _WhichOneofReturnType__presence_penalty: _TypeAlias = _typing.Literal["presence_penalty"]  # noqa: Y015
+    _WhichOneofArgType__presence_penalty: _TypeAlias = _typing.Literal["_presence_penalty", b"_presence_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__repeat_penalty: _TypeAlias = _typing.Literal["repeat_penalty"]  # noqa: Y015
+    _WhichOneofArgType__repeat_penalty: _TypeAlias = _typing.Literal["_repeat_penalty", b"_repeat_penalty"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
@@ -169,7 +435,13 @@ class Sampling(_message.Message):
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_penalty) -> _WhichOneofReturnType__frequency_penalty | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_p) -> _WhichOneofReturnType__min_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__presence_penalty) -> _WhichOneofReturnType__presence_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repeat_penalty) -> _WhichOneofReturnType__repeat_penalty | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -196,6 +468,10 @@ class InferRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     SESSION_KEY_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """A model's name, its digest, or its key as ListModels gives it. Required, at most 256 bytes."""
     prompt: _builtins.str
@@ -206,6 +482,8 @@ class InferRequest(_message.Message):
     """Which requests go first. Optional."""
     session_key: _builtins.str
     """Requests with the same key profit from running on the same spoke; at most 256 bytes. Optional."""
+    thinking: Global___Effort.ValueType
+    """How much the model thinks first. Only with a conversation. Optional."""
     @_builtins.property
     def conversation(self) -> Global___Conversation:
         """A conversation, put into the model's chat template."""
@@ -222,6 +500,18 @@ class InferRequest(_message.Message):
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """When the answer is of no use any more. Optional: the RPC's own deadline, if any."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
+        """What the model may call; at most 128. Only with a conversation. Optional."""
+
+    @_builtins.property
+    def tool_choice(self) -> Global___ToolChoice:
+        """Whether the model has to call them. Only with tools. Optional."""
+
+    @_builtins.property
+    def format(self) -> Global___OutputFormat:
+        """What the whole text has to be. Optional."""
+
     def __init__(
         self,
         *,
@@ -234,10 +524,14 @@ class InferRequest(_message.Message):
         priority: Global___Priority.ValueType = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
         session_key: _builtins.str = ...,
+        tools: _abc.Iterable[Global___Tool] | None = ...,
+        tool_choice: Global___ToolChoice | None = ...,
+        format: Global___OutputFormat | None = ...,
+        thinking: Global___Effort.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "deadline", b"deadline", "input", b"input", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "deadline", b"deadline", "format", b"format", "input", b"input", "prompt", b"prompt", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "deadline", b"deadline", "input", b"input", "max_output_tokens", b"max_output_tokens", "model", b"model", "priority", b"priority", "prompt", b"prompt", "sampling", b"sampling", "session_key", b"session_key", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "deadline", b"deadline", "format", b"format", "input", b"input", "max_output_tokens", b"max_output_tokens", "model", b"model", "priority", b"priority", "prompt", b"prompt", "sampling", b"sampling", "session_key", b"session_key", "stop", b"stop", "thinking", b"thinking", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["conversation", "prompt"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
@@ -320,19 +614,31 @@ class Waiting(_message.Message):
 
     CAUSE_FIELD_NUMBER: _builtins.int
     SPOKE_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     cause: Global___Waiting.Cause.ValueType
     """What is waited for."""
     spoke: _builtins.str
     """Where the model is being loaded; empty while queued."""
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """How long the load has been going on. Only while loading; comes again every second or so."""
+
+    @_builtins.property
+    def expected(self) -> _duration_pb2.Duration:
+        """How long it is expected to take in all: as measured before, or else reckoned from the model's size. Only while loading."""
+
     def __init__(
         self,
         *,
         cause: Global___Waiting.Cause.ValueType = ...,
         spoke: _builtins.str = ...,
+        elapsed: _duration_pb2.Duration | None = ...,
+        expected: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "expected", b"expected"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "spoke", b"spoke"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "elapsed", b"elapsed", "expected", b"expected", "spoke", b"spoke"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,25 +692,69 @@ Global___Started: _TypeAlias = Started  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):
-    """Some of the answer."""
+    """Some of the answer: text, or thinking, or calls, and never two of them in one delta."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Text that follows all the text before it."""
+    thinking: _builtins.str
+    """What the model thinks, that follows all that it thought before."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCallPart]:
+        """Some of the tools that it calls."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        thinking: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCallPart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "thinking", b"thinking", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Delta: _TypeAlias = Delta  # noqa: Y015
+
+@_typing.final
+class ToolCallPart(_message.Message):
+    """Some of a call that is still being made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which of the answer's calls, from 0."""
+    id: _builtins.str
+    """Tells the calls of an answer apart; in the first part of a call."""
+    name: _builtins.str
+    """The tool; in the first part of a call."""
+    arguments: _builtins.str
+    """JSON that follows the arguments before it. All parts together are a JSON object."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "index", b"index", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCallPart: _TypeAlias = ToolCallPart  # noqa: Y015
 
 @_typing.final
 class Finished(_message.Message):
@@ -433,6 +783,146 @@ class Finished(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finished: _TypeAlias = Finished  # noqa: Y015
+
+@_typing.final
+class EmbedRequest(_message.Message):
+    """Texts that are to become vectors. At most 16 MiB encoded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """A model's name, its digest, or its key as ListModels gives it. Required, at most 256 bytes."""
+    dimensions: _builtins.int
+    """Length of the vectors: what is beyond is cut off, and the rest scaled to length 1. Optional: all that the model makes when 0."""
+    priority: Global___Priority.ValueType
+    """Which requests go first. Optional."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, none of them empty: 1 to 2,048. Required."""
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When the vectors are of no use any more. Optional: the RPC's own deadline, if any."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        dimensions: _builtins.int = ...,
+        priority: Global___Priority.ValueType = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "dimensions", b"dimensions", "inputs", b"inputs", "model", b"model", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class EmbedResponse(_message.Message):
+    """What happens to texts: Waiting any number of times, Started, Embeddings any number of times, Finished. What both have stands
+    at the same numbers as in InferResponse.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def waiting(self) -> Global___Waiting:
+        """Why nothing runs yet. Sent when that changes."""
+
+    @_builtins.property
+    def started(self) -> Global___Started:
+        """Where it runs. Sent again when another spoke has to take over before any vector."""
+
+    @_builtins.property
+    def embeddings(self) -> Global___Embeddings:
+        """Some of the vectors."""
+
+    @_builtins.property
+    def finished(self) -> Global___Finished:
+        """The end. Always the last message of an answer that succeeded."""
+
+    def __init__(
+        self,
+        *,
+        waiting: Global___Waiting | None = ...,
+        started: Global___Started | None = ...,
+        embeddings: Global___Embeddings | None = ...,
+        finished: Global___Finished | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "event", b"event", "finished", b"finished", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "event", b"event", "finished", b"finished", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["waiting", "started", "embeddings", "finished"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+
+@_typing.final
+class Embeddings(_message.Message):
+    """Vectors of texts that follow each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Which of the request's texts the first one belongs to, from 0."""
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
+        """One for each text."""
+
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embeddings: _TypeAlias = Embeddings  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """What a text means, as a direction. Of length 1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The coordinates."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -543,6 +1033,12 @@ class Replica(_message.Message):
     BUSY_FIELD_NUMBER: _builtins.int
     DECODE_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     LOAD_TIME_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    VRAM_BYTES_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    USED_AT_FIELD_NUMBER: _builtins.int
     spoke: _builtins.str
     """The spoke."""
     state: _types_pb2.ModelState.ValueType
@@ -553,9 +1049,23 @@ class Replica(_message.Message):
     """Requests that run now."""
     decode_tokens_per_second: _builtins.float
     """Tokens a second, measured while an answer was made. Optional: unknown when absent."""
+    engine: _builtins.str
+    """The engine that has it."""
+    context_tokens: _builtins.int
+    """Context of each slot, in tokens; 0 unless loaded."""
+    memory_bytes: _builtins.int
+    """What it takes of all memory, in bytes; 0 is unknown."""
+    vram_bytes: _builtins.int
+    """What it takes of memory on cards, in bytes. Optional: unknown when absent."""
+    pinned: _builtins.bool
+    """Whether it stays in memory until somebody unloads it."""
     @_builtins.property
     def load_time(self) -> _duration_pb2.Duration:
         """Time that the last loads took. Optional: unknown when absent."""
+
+    @_builtins.property
+    def used_at(self) -> _timestamp_pb2.Timestamp:
+        """When it last answered, or was loaded. Optional: unknown when absent."""
 
     def __init__(
         self,
@@ -566,13 +1076,24 @@ class Replica(_message.Message):
         busy: _builtins.int = ...,
         decode_tokens_per_second: _builtins.float | None = ...,
         load_time: _duration_pb2.Duration | None = ...,
+        engine: _builtins.str = ...,
+        context_tokens: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        vram_bytes: _builtins.int | None = ...,
+        pinned: _builtins.bool = ...,
+        used_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second", "decode_tokens_per_second", b"decode_tokens_per_second", "load_time", b"load_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second", "_vram_bytes", b"_vram_bytes", "decode_tokens_per_second", b"decode_tokens_per_second", "load_time", b"load_time", "used_at", b"used_at", "vram_bytes", b"vram_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second", "busy", b"busy", "decode_tokens_per_second", b"decode_tokens_per_second", "load_time", b"load_time", "slots", b"slots", "spoke", b"spoke", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second", "_vram_bytes", b"_vram_bytes", "busy", b"busy", "context_tokens", b"context_tokens", "decode_tokens_per_second", b"decode_tokens_per_second", "engine", b"engine", "load_time", b"load_time", "memory_bytes", b"memory_bytes", "pinned", b"pinned", "slots", b"slots", "spoke", b"spoke", "state", b"state", "used_at", b"used_at", "vram_bytes", b"vram_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__decode_tokens_per_second: _TypeAlias = _typing.Literal["decode_tokens_per_second"]  # noqa: Y015
     _WhichOneofArgType__decode_tokens_per_second: _TypeAlias = _typing.Literal["_decode_tokens_per_second", b"_decode_tokens_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__vram_bytes: _TypeAlias = _typing.Literal["vram_bytes"]  # noqa: Y015
+    _WhichOneofArgType__vram_bytes: _TypeAlias = _typing.Literal["_vram_bytes", b"_vram_bytes"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__decode_tokens_per_second) -> _WhichOneofReturnType__decode_tokens_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vram_bytes) -> _WhichOneofReturnType__vram_bytes | None: ...
 
 Global___Replica: _TypeAlias = Replica  # noqa: Y015

@@ -40,6 +40,11 @@ class InferenceServiceStub:
                 request_serializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
                 response_deserializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_stream(
+                '/hubspoke.api.inference.v1.InferenceService/Embed',
+                request_serializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/hubspoke.api.inference.v1.InferenceService/ListModels',
                 request_serializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
@@ -53,6 +58,14 @@ class InferenceServiceServicer:
 
     def Infer(self, request, context):
         """Asks a model, and streams its answer. Ending the call stops the work on the GPU.
+        Allowed: app, admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Turns texts into vectors, and streams them in the order of the texts.
         Allowed: app, admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -74,6 +87,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Infer,
                     request_deserializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferRequest.FromString,
                     response_serializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_stream_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
+                    response_serializer=hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -109,6 +127,33 @@ class InferenceService:
             '/hubspoke.api.inference.v1.InferenceService/Infer',
             hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
             hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hubspoke.api.inference.v1.InferenceService/Embed',
+            hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+            hubspoke_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

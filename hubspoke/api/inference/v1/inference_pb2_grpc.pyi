@@ -37,6 +37,10 @@ class InferenceServiceStub:
     """Asks a model, and streams its answer. Ending the call stops the work on the GPU.
     Allowed: app, admin.
     """
+    Embed: _grpc.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
+    """Turns texts into vectors, and streams them in the order of the texts.
+    Allowed: app, admin.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
     """Lists what can be asked, and where it runs.
     Allowed: app, admin.
@@ -49,6 +53,10 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Infer: _aio.UnaryStreamMultiCallable[_inference_pb2.InferRequest, _inference_pb2.InferResponse]  # type: ignore[assignment]
     """Asks a model, and streams its answer. Ending the call stops the work on the GPU.
+    Allowed: app, admin.
+    """
+    Embed: _aio.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Turns texts into vectors, and streams them in the order of the texts.
     Allowed: app, admin.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -66,6 +74,16 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inference_pb2.InferResponse], _abc.AsyncIterator[_inference_pb2.InferResponse]]:
         """Asks a model, and streams its answer. Ending the call stops the work on the GPU.
+        Allowed: app, admin.
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _inference_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.EmbedResponse], _abc.AsyncIterator[_inference_pb2.EmbedResponse]]:
+        """Turns texts into vectors, and streams them in the order of the texts.
         Allowed: app, admin.
         """
 

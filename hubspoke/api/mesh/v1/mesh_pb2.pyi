@@ -32,6 +32,8 @@ class _CallEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Call.ValueType],
     """Not given."""
     CALL_INFER: _Call.ValueType  # 1
     """hubspoke.api.inference.v1.InferenceService.Infer"""
+    CALL_EMBED: _Call.ValueType  # 2
+    """hubspoke.api.inference.v1.InferenceService.Embed"""
 
 class Call(_Call, metaclass=_CallEnumTypeWrapper):
     """Which of the client's RPCs an assignment serves."""
@@ -40,6 +42,8 @@ CALL_UNSPECIFIED: Call.ValueType  # 0
 """Not given."""
 CALL_INFER: Call.ValueType  # 1
 """hubspoke.api.inference.v1.InferenceService.Infer"""
+CALL_EMBED: Call.ValueType  # 2
+"""hubspoke.api.inference.v1.InferenceService.Embed"""
 Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
@@ -125,6 +129,7 @@ class HeartbeatRequest(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """The session from Register. Required in the first message."""
     sequence: _builtins.int
@@ -147,6 +152,10 @@ class HeartbeatRequest(_message.Message):
     def goodbye(self) -> Global___Goodbye:
         """Present in the last beat of a clean end; a stream that ends without one was lost. Optional."""
 
+    @_builtins.property
+    def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___DirectiveProgress]:
+        """How far directives have come that take long. Optional."""
+
     def __init__(
         self,
         *,
@@ -157,10 +166,11 @@ class HeartbeatRequest(_message.Message):
         results: _abc.Iterable[Global___DirectiveResult] | None = ...,
         draining: _builtins.bool = ...,
         goodbye: Global___Goodbye | None = ...,
+        progress: _abc.Iterable[Global___DirectiveProgress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["goodbye", b"goodbye", "inventory", b"inventory", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "goodbye", b"goodbye", "inventory", b"inventory", "results", b"results", "sent_at", b"sent_at", "sequence", b"sequence", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "goodbye", b"goodbye", "inventory", b"inventory", "progress", b"progress", "results", b"results", "sent_at", b"sent_at", "sequence", b"sequence", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,6 +241,8 @@ class Directive(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
     UNLOAD_FIELD_NUMBER: _builtins.int
+    PULL_FIELD_NUMBER: _builtins.int
+    STOP_PULL_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Number of the directive in this session. Required."""
     @_builtins.property
@@ -241,18 +253,28 @@ class Directive(_message.Message):
     def unload(self) -> Global___UnloadModel:
         """Take an idle model out of memory."""
 
+    @_builtins.property
+    def pull(self) -> Global___PullModel:
+        """Get a model onto the disk. Goes on beside other directives."""
+
+    @_builtins.property
+    def stop_pull(self) -> Global___StopPull:
+        """Stop a pull that is under way."""
+
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         load: Global___LoadModel | None = ...,
         unload: Global___UnloadModel | None = ...,
+        pull: Global___PullModel | None = ...,
+        stop_pull: Global___StopPull | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "load", b"load", "unload", b"unload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "id", b"id", "load", b"load", "unload", b"unload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "id", b"id", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["load", "unload"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["load", "unload", "pull", "stop_pull"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -313,6 +335,88 @@ class UnloadModel(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnloadModel: _TypeAlias = UnloadModel  # noqa: Y015
+
+@_typing.final
+class PullModel(_message.Message):
+    """Get a model onto the disk, from where the engine gets its models. Done at once when it is there already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    engine: _builtins.str
+    """The engine that is to have it: one that pulls. Required."""
+    model: _builtins.str
+    """The name that the engine gets it by. Required."""
+    def __init__(
+        self,
+        *,
+        engine: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PullModel: _TypeAlias = PullModel  # noqa: Y015
+
+@_typing.final
+class StopPull(_message.Message):
+    """Stop a pull. The pull itself is answered with reason "cancelled"; one that has ended is ignored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTIVE_FIELD_NUMBER: _builtins.int
+    directive: _builtins.int
+    """The number of the directive that began it. Required."""
+    def __init__(
+        self,
+        *,
+        directive: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopPull: _TypeAlias = StopPull  # noqa: Y015
+
+@_typing.final
+class DirectiveProgress(_message.Message):
+    """How far a pull has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    COMPLETED_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The directive's number. Required."""
+    step: _builtins.str
+    """What is being done, in the engine's words. Required."""
+    completed_bytes: _builtins.int
+    """Bytes of this step that are there. Optional: unknown when 0."""
+    total_bytes: _builtins.int
+    """All bytes of this step. Optional: unknown when 0."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        step: _builtins.str = ...,
+        completed_bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_bytes", b"completed_bytes", "id", b"id", "step", b"step", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectiveProgress: _TypeAlias = DirectiveProgress  # noqa: Y015
 
 @_typing.final
 class DirectiveResult(_message.Message):
@@ -478,7 +582,7 @@ class Chunk(_message.Message):
     body: _builtins.bytes
     """A message of the client's response stream, encoded. Required."""
     tokens: _builtins.int
-    """Output tokens in it. Optional: 0 for progress."""
+    """Output tokens in it, or vectors. Optional: 0 for progress."""
     def __init__(
         self,
         *,

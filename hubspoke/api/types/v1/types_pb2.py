@@ -25,39 +25,41 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hubspoke/api/types/v1/types.proto\x12\x15hubspoke.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\"\xcf\x02\n\x03Gpu\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.hubspoke.api.types.v1.GpuKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04uuid\x18\x04 \x01(\t\x12\x1f\n\x12memory_total_bytes\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1e\n\x11memory_free_bytes\x18\x06 \x01(\x04H\x01\x88\x01\x01\x12 \n\x13utilisation_percent\x18\x07 \x01(\rH\x02\x88\x01\x01\x12 \n\x13temperature_celsius\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12\r\n\x05\x66\x61ult\x18\t \x01(\tB\x15\n\x13_memory_total_bytesB\x14\n\x12_memory_free_bytesB\x16\n\x14_utilisation_percentB\x16\n\x14_temperature_celsius\":\n\nHostMemory\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\x12\x17\n\x0f\x61vailable_bytes\x18\x02 \x01(\x04\"D\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\x12\x0c\n\x04gpus\x18\x04 \x03(\r\"\x84\x03\n\x05Model\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61mily\x18\x05 \x01(\t\x12\x14\n\x0cquantisation\x18\x06 \x01(\t\x12\x12\n\nparameters\x18\x07 \x01(\x04\x12\x1a\n\x12\x63ontext_tokens_max\x18\x08 \x01(\r\x12\x1a\n\x12kv_bytes_per_token\x18\t \x01(\x04\x12\x37\n\x0c\x63\x61pabilities\x18\n \x03(\x0e\x32!.hubspoke.api.types.v1.Capability\x12\x30\n\x05state\x18\x0b \x01(\x0e\x32!.hubspoke.api.types.v1.ModelState\x12-\n\x06loaded\x18\x0c \x01(\x0b\x32\x1d.hubspoke.api.types.v1.Loaded\x12-\n\x04plan\x18\r \x01(\x0b\x32\x1f.hubspoke.api.types.v1.LoadPlan\"1\n\x08LoadPlan\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\"m\n\x06Loaded\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x17\n\nvram_bytes\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_vram_bytes\"\xc6\x01\n\tInventory\x12(\n\x04gpus\x18\x01 \x03(\x0b\x32\x1a.hubspoke.api.types.v1.Gpu\x12\x31\n\x06memory\x18\x02 \x01(\x0b\x32!.hubspoke.api.types.v1.HostMemory\x12.\n\x07\x65ngines\x18\x03 \x03(\x0b\x32\x1d.hubspoke.api.types.v1.Engine\x12,\n\x06models\x18\x04 \x03(\x0b\x32\x1c.hubspoke.api.types.v1.Model\"\xc3\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x1a\n\rcached_tokens\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\routput_tokens\x18\x03 \x01(\r\x12.\n\x0bprompt_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64\x65\x63ode_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_cached_tokens\"*\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*X\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_SPOKE\x10\x01\x12\x0c\n\x08ROLE_APP\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0c\n\x08ROLE_HUB\x10\x04*\xd0\x01\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x03\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x04\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x05\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x06\x12\x17\n\x13\x43\x41PABILITY_THINKING\x10\x07*r\n\x07GpuKind\x12\x18\n\x14GPU_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rGPU_KIND_CUDA\x10\x01\x12\x11\n\rGPU_KIND_ROCM\x10\x02\x12\x12\n\x0eGPU_KIND_METAL\x10\x03\x12\x13\n\x0fGPU_KIND_VULKAN\x10\x04*p\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_COLD\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hubspoke/api/types/v1/types.proto\x12\x15hubspoke.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\"\xbb\x03\n\x03Gpu\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.hubspoke.api.types.v1.GpuKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04uuid\x18\x04 \x01(\t\x12\x1f\n\x12memory_total_bytes\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1e\n\x11memory_free_bytes\x18\x06 \x01(\x04H\x01\x88\x01\x01\x12 \n\x13utilisation_percent\x18\x07 \x01(\rH\x02\x88\x01\x01\x12 \n\x13temperature_celsius\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12\r\n\x05\x66\x61ult\x18\t \x01(\t\x12\x1e\n\x11memory_used_bytes\x18\n \x01(\x04H\x04\x88\x01\x01\x12\x34\n\tprocesses\x18\x0b \x03(\x0b\x32!.hubspoke.api.types.v1.GpuProcessB\x15\n\x13_memory_total_bytesB\x14\n\x12_memory_free_bytesB\x16\n\x14_utilisation_percentB\x16\n\x14_temperature_celsiusB\x14\n\x12_memory_used_bytes\"E\n\nGpuProcess\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x19\n\x0cmemory_bytes\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x0f\n\r_memory_bytes\":\n\nHostMemory\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\x12\x17\n\x0f\x61vailable_bytes\x18\x02 \x01(\x04\"S\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\x12\x0c\n\x04gpus\x18\x04 \x03(\r\x12\r\n\x05pulls\x18\x05 \x01(\x08\"\x84\x03\n\x05Model\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06\x66\x61mily\x18\x05 \x01(\t\x12\x14\n\x0cquantisation\x18\x06 \x01(\t\x12\x12\n\nparameters\x18\x07 \x01(\x04\x12\x1a\n\x12\x63ontext_tokens_max\x18\x08 \x01(\r\x12\x1a\n\x12kv_bytes_per_token\x18\t \x01(\x04\x12\x37\n\x0c\x63\x61pabilities\x18\n \x03(\x0e\x32!.hubspoke.api.types.v1.Capability\x12\x30\n\x05state\x18\x0b \x01(\x0e\x32!.hubspoke.api.types.v1.ModelState\x12-\n\x06loaded\x18\x0c \x01(\x0b\x32\x1d.hubspoke.api.types.v1.Loaded\x12-\n\x04plan\x18\r \x01(\x0b\x32\x1f.hubspoke.api.types.v1.LoadPlan\"1\n\x08LoadPlan\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\"m\n\x06Loaded\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x17\n\nvram_bytes\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_vram_bytes\"\xc6\x01\n\tInventory\x12(\n\x04gpus\x18\x01 \x03(\x0b\x32\x1a.hubspoke.api.types.v1.Gpu\x12\x31\n\x06memory\x18\x02 \x01(\x0b\x32!.hubspoke.api.types.v1.HostMemory\x12.\n\x07\x65ngines\x18\x03 \x03(\x0b\x32\x1d.hubspoke.api.types.v1.Engine\x12,\n\x06models\x18\x04 \x03(\x0b\x32\x1c.hubspoke.api.types.v1.Model\"\xc3\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x1a\n\rcached_tokens\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\routput_tokens\x18\x03 \x01(\r\x12.\n\x0bprompt_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64\x65\x63ode_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_cached_tokens\"*\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*X\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_SPOKE\x10\x01\x12\x0c\n\x08ROLE_APP\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0c\n\x08ROLE_HUB\x10\x04*\xe9\x01\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x03\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x04\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x05\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x06\x12\x17\n\x13\x43\x41PABILITY_THINKING\x10\x07\x12\x17\n\x13\x43\x41PABILITY_SAMPLING\x10\x08*r\n\x07GpuKind\x12\x18\n\x14GPU_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rGPU_KIND_CUDA\x10\x01\x12\x11\n\rGPU_KIND_ROCM\x10\x02\x12\x12\n\x0eGPU_KIND_METAL\x10\x03\x12\x13\n\x0fGPU_KIND_VULKAN\x10\x04*p\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_COLD\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hubspoke.api.types.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1556
-  _globals['_ROLE']._serialized_end=1644
-  _globals['_CAPABILITY']._serialized_start=1647
-  _globals['_CAPABILITY']._serialized_end=1855
-  _globals['_GPUKIND']._serialized_start=1857
-  _globals['_GPUKIND']._serialized_end=1971
-  _globals['_MODELSTATE']._serialized_start=1973
-  _globals['_MODELSTATE']._serialized_end=2085
-  _globals['_FINISHREASON']._serialized_start=2088
-  _globals['_FINISHREASON']._serialized_end=2242
+  _globals['_ROLE']._serialized_start=1750
+  _globals['_ROLE']._serialized_end=1838
+  _globals['_CAPABILITY']._serialized_start=1841
+  _globals['_CAPABILITY']._serialized_end=2074
+  _globals['_GPUKIND']._serialized_start=2076
+  _globals['_GPUKIND']._serialized_end=2190
+  _globals['_MODELSTATE']._serialized_start=2192
+  _globals['_MODELSTATE']._serialized_end=2304
+  _globals['_FINISHREASON']._serialized_start=2307
+  _globals['_FINISHREASON']._serialized_end=2461
   _globals['_GPU']._serialized_start=93
-  _globals['_GPU']._serialized_end=428
-  _globals['_HOSTMEMORY']._serialized_start=430
-  _globals['_HOSTMEMORY']._serialized_end=488
-  _globals['_ENGINE']._serialized_start=490
-  _globals['_ENGINE']._serialized_end=558
-  _globals['_MODEL']._serialized_start=561
-  _globals['_MODEL']._serialized_end=949
-  _globals['_LOADPLAN']._serialized_start=951
-  _globals['_LOADPLAN']._serialized_end=1000
-  _globals['_LOADED']._serialized_start=1002
-  _globals['_LOADED']._serialized_end=1111
-  _globals['_INVENTORY']._serialized_start=1114
-  _globals['_INVENTORY']._serialized_end=1312
-  _globals['_USAGE']._serialized_start=1315
-  _globals['_USAGE']._serialized_end=1510
-  _globals['_FAILURE']._serialized_start=1512
-  _globals['_FAILURE']._serialized_end=1554
+  _globals['_GPU']._serialized_end=536
+  _globals['_GPUPROCESS']._serialized_start=538
+  _globals['_GPUPROCESS']._serialized_end=607
+  _globals['_HOSTMEMORY']._serialized_start=609
+  _globals['_HOSTMEMORY']._serialized_end=667
+  _globals['_ENGINE']._serialized_start=669
+  _globals['_ENGINE']._serialized_end=752
+  _globals['_MODEL']._serialized_start=755
+  _globals['_MODEL']._serialized_end=1143
+  _globals['_LOADPLAN']._serialized_start=1145
+  _globals['_LOADPLAN']._serialized_end=1194
+  _globals['_LOADED']._serialized_start=1196
+  _globals['_LOADED']._serialized_end=1305
+  _globals['_INVENTORY']._serialized_start=1308
+  _globals['_INVENTORY']._serialized_end=1506
+  _globals['_USAGE']._serialized_start=1509
+  _globals['_USAGE']._serialized_end=1704
+  _globals['_FAILURE']._serialized_start=1706
+  _globals['_FAILURE']._serialized_end=1748
 # @@protoc_insertion_point(module_scope)

@@ -74,6 +74,8 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     """Images in the conversation."""
     CAPABILITY_THINKING: _Capability.ValueType  # 7
     """Reasoning that is kept apart from the answer."""
+    CAPABILITY_SAMPLING: _Capability.ValueType  # 8
+    """top_k, min_p and repeat_penalty, which not every engine's interface has words for."""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
     """What a model can be asked for."""
@@ -94,6 +96,8 @@ CAPABILITY_VISION: Capability.ValueType  # 6
 """Images in the conversation."""
 CAPABILITY_THINKING: Capability.ValueType  # 7
 """Reasoning that is kept apart from the answer."""
+CAPABILITY_SAMPLING: Capability.ValueType  # 8
+"""top_k, min_p and repeat_penalty, which not every engine's interface has words for."""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _GpuKind:
@@ -203,6 +207,8 @@ class Gpu(_message.Message):
     UTILISATION_PERCENT_FIELD_NUMBER: _builtins.int
     TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position among the spoke's cards, from 0. Required."""
     kind: Global___GpuKind.ValueType
@@ -221,6 +227,12 @@ class Gpu(_message.Message):
     """Core temperature in degrees Celsius. Optional: unknown when absent."""
     fault: _builtins.str
     """Why this card cannot be used, in a sentence for people; empty while it is healthy. Optional."""
+    memory_used_bytes: _builtins.int
+    """Memory in use, by whomever, in bytes. Optional: unknown when absent."""
+    @_builtins.property
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuProcess]:
+        """Who computes on it, those that use most memory first; at most 64. Optional: none are known when empty."""
+
     def __init__(
         self,
         *,
@@ -233,15 +245,19 @@ class Gpu(_message.Message):
         utilisation_percent: _builtins.int | None = ...,
         temperature_celsius: _builtins.int | None = ...,
         fault: _builtins.str = ...,
+        memory_used_bytes: _builtins.int | None = ...,
+        processes: _abc.Iterable[Global___GpuProcess] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_free_bytes", b"_memory_free_bytes", "_memory_total_bytes", b"_memory_total_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilisation_percent", b"_utilisation_percent", "memory_free_bytes", b"memory_free_bytes", "memory_total_bytes", b"memory_total_bytes", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_free_bytes", b"_memory_free_bytes", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilisation_percent", b"_utilisation_percent", "memory_free_bytes", b"memory_free_bytes", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_free_bytes", b"_memory_free_bytes", "_memory_total_bytes", b"_memory_total_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilisation_percent", b"_utilisation_percent", "fault", b"fault", "index", b"index", "kind", b"kind", "memory_free_bytes", b"memory_free_bytes", "memory_total_bytes", b"memory_total_bytes", "name", b"name", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent", "uuid", b"uuid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_free_bytes", b"_memory_free_bytes", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "_temperature_celsius", b"_temperature_celsius", "_utilisation_percent", b"_utilisation_percent", "fault", b"fault", "index", b"index", "kind", b"kind", "memory_free_bytes", b"memory_free_bytes", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "processes", b"processes", "temperature_celsius", b"temperature_celsius", "utilisation_percent", b"utilisation_percent", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__memory_free_bytes: _TypeAlias = _typing.Literal["memory_free_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_free_bytes: _TypeAlias = _typing.Literal["_memory_free_bytes", b"_memory_free_bytes"]  # noqa: Y015
     _WhichOneofReturnType__memory_total_bytes: _TypeAlias = _typing.Literal["memory_total_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_total_bytes: _TypeAlias = _typing.Literal["_memory_total_bytes", b"_memory_total_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_used_bytes: _TypeAlias = _typing.Literal["memory_used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_bytes: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
     _WhichOneofReturnType__temperature_celsius: _TypeAlias = _typing.Literal["temperature_celsius"]  # noqa: Y015
     _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
     _WhichOneofReturnType__utilisation_percent: _TypeAlias = _typing.Literal["utilisation_percent"]  # noqa: Y015
@@ -251,11 +267,41 @@ class Gpu(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_total_bytes) -> _WhichOneofReturnType__memory_total_bytes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__utilisation_percent) -> _WhichOneofReturnType__utilisation_percent | None: ...
 
 Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
+
+@_typing.final
+class GpuProcess(_message.Message):
+    """A program that computes on a card."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PID_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    pid: _builtins.int
+    """Its number on the spoke. Required."""
+    memory_bytes: _builtins.int
+    """What it has of the card's memory, in bytes. Optional: unknown when absent, as on Windows."""
+    def __init__(
+        self,
+        *,
+        pid: _builtins.int = ...,
+        memory_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "memory_bytes", b"memory_bytes", "pid", b"pid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+
+Global___GpuProcess: _TypeAlias = GpuProcess  # noqa: Y015
 
 @_typing.final
 class HostMemory(_message.Message):
@@ -293,12 +339,15 @@ class Engine(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
+    PULLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name on this spoke: "embedded", "ollama", "openai". Required, unique on the spoke."""
     version: _builtins.str
     """The engine's own version, for people. Optional."""
     fault: _builtins.str
     """Why it cannot be used, in a sentence for people; empty while it is healthy. Optional."""
+    pulls: _builtins.bool
+    """Whether it can get models by name from where such models come from. Optional."""
     @_builtins.property
     def gpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Indexes of the cards that it computes on; none: on the processor, in main memory."""
@@ -310,10 +359,11 @@ class Engine(_message.Message):
         version: _builtins.str = ...,
         fault: _builtins.str = ...,
         gpus: _abc.Iterable[_builtins.int] | None = ...,
+        pulls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "gpus", b"gpus", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "gpus", b"gpus", "name", b"name", "pulls", b"pulls", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,162 @@
+"""What people do with models by hand: load, pin, unload and pull them. The scheduler does the first by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from hub.core.catalogue import Holding, holdings, resolve
+from hub.core.pulling import puller
+from hub.core.registry import LOAD_S_MAX
+from hub.core.scheduler import bring, ordered
+from hub.core.types import Ask, Load, Refuse, Wait
+from hubspoke.errors import Busy, DeadlineExceeded, UnknownModel
+from hubspoke.types import InMemory, Loading, Priority, Pulled, Pulling
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from hub.relay.orders import Pending
+    from hub.relay.sessions import Sessions
+    from hub.store import Store
+    from hubspoke.clock import Clock
+    from hubspoke.types import LoadEvent, ModelKey, PullEvent, SpokeId
+
+TOLD_S: Final = 1.0
+"""How often whoever waits hears how far a load has come."""
+UNLOAD_TIMEOUT_S: Final = 40.0
+"""How long a spoke may take to let go of a model; it gives up by itself after 30 s."""
+LOAD_WAIT_S_MAX: Final = 2 * LOAD_S_MAX
+"""How long whoever wants a model in memory may wait: for one load that is in the way, and its own."""
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Models by hand. Pins are kept over restarts of the hub."""
+
+    def __init__(self, sessions: Sessions, store: Store, clock: Clock) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._clock = clock
+        self._news = asyncio.Event()
+        sessions.on_change(self._news.set)
+
+    async def load(self, model: str, spoke: SpokeId | None, *, pin: bool) -> AsyncGenerator[LoadEvent, None]:
+        """Bring *model* into memory, on *spoke* or wherever that is quickest; tell how it goes.
+
+        It goes on when nobody listens any more. Raise what is in the way: UnknownModel, DoesNotFit, NoSpoke, LoadFailed
+        and the like, or DeadlineExceeded after LOAD_WAIT_S_MAX.
+        """
+        ask = self._asked(model)
+        waits_until = ask.arrived_at + LOAD_WAIT_S_MAX
+        while True:
+            now = self._clock.monotonic()
+            self._news.clear()
+            decision = bring(ask, self._sessions.registry, self._sessions.traffic(), now, only=spoke)
+            match decision:
+                case Refuse(error=error):
+                    raise error
+                case Holding():
+                    yield await self._found(decision, pin=pin)
+                    return
+                case Load():
+                    self._sessions.order_load(decision)
+                    wait = ordered(decision, self._sessions.registry, now)
+                case Wait():
+                    wait = decision
+            if now > waits_until:
+                raise DeadlineExceeded(f"{model!r} has not come into memory within {LOAD_WAIT_S_MAX:g} s")
+            if wait.loading is not None:
+                elapsed_s = 0.0 if wait.since is None else now - wait.since
+                yield Loading(wait.loading, elapsed_s, wait.expected_s or 0.0)
+            await self._wait_for_news()
+
+    async def unload(self, model: str, spoke: SpokeId | None) -> tuple[SpokeId, ...]:
+        """Take *model* out of memory on *spoke*, or everywhere; say where it was.
+
+        Raise UnknownModel, Busy where it runs, in which case it stays everywhere, or what a spoke says.
+        """
+        key = resolve(self._sessions.registry, model).key
+        found = [held for held in holdings(self._sessions.registry, key) if spoke in {None, held.spoke.id}]
+        if not found:
+            raise UnknownModel(f"{spoke} has no {model!r}, or is not in this mesh")
+        loaded = [held for held in found if held.model.loaded is not None]
+        running = self._sessions.traffic().running
+        for held in loaded:
+            if count := running.get((held.spoke.id, key), 0):
+                raise Busy(
+                    f"{count} requests run on {model!r} on {held.spoke.id}; unload it when they are done"
+                )
+        for held in found:
+            await self._pin(held.spoke.id, key, pinned=False)
+        orders = [self._sessions.order_unload(held.spoke.id, held.place) for held in loaded]
+        for order in orders:
+            await _ended(order)
+        return tuple(sorted({held.spoke.id for held in loaded}))
+
+    async def pull(self, model: str, spoke: SpokeId | None) -> AsyncGenerator[PullEvent, None]:
+        """Get *model* onto the disk of *spoke*, or of the one with most memory to give; tell how it goes.
+
+        Closing the generator stops the pull. Raise NoSpoke or Unsupported when nobody pulls, and what the engine says.
+        """
+        chosen, place = puller(self._sessions.registry, model, spoke, self._clock.monotonic())
+        order = self._sessions.order_pull(chosen, place)
+        try:
+            yield Pulling(chosen, "ordered")
+            while not order.is_over:
+                await order.news.wait()
+                order.news.clear()
+                if order.step is not None and not order.is_over:
+                    step = order.step
+                    yield Pulling(chosen, step.step, step.completed_bytes, step.total_bytes)
+        finally:
+            self._sessions.stop_pull(chosen, order)
+        if order.error is not None:
+            raise order.error
+        yield Pulled(chosen, place)
+
+    def _asked(self, model: str) -> Ask:
+        now = self._clock.monotonic()
+        return Ask(model, frozenset(), 0, 1, Priority.INTERACTIVE, arrived_at=now)
+
+    async def _found(self, holding: Holding, *, pin: bool) -> InMemory:
+        loaded, spoke = holding.model.loaded, holding.spoke
+        assert loaded is not None  # noqa: S101  # the scheduler gives what is warm
+        if pin:
+            await self._pin(spoke.id, holding.key, pinned=True)
+        return InMemory(
+            spoke.id,
+            holding.place,
+            slots=loaded.slots,
+            context_tokens=loaded.context_tokens,
+            memory_bytes=loaded.memory_bytes,
+            pinned=pin or holding.key in spoke.pinned,
+        )
+
+    async def _pin(self, spoke: SpokeId, key: ModelKey, *, pinned: bool) -> None:
+        known = self._sessions.registry.spokes.get(spoke)
+        if known is not None and (key in known.pinned) is not pinned:
+            await self._store.pin(spoke, key, pinned=pinned)
+            self._sessions.pin(spoke, key, pinned=pinned)
+            log.info("model pinned" if pinned else "model unpinned", extra={"spoke": spoke, "model_key": key})
+
+    async def _wait_for_news(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TOLD_S):
+                await self._news.wait()
+
+
+async def _ended(order: Pending) -> None:
+    """Wait for the end of *order*; raise what went wrong with it."""
+    try:
+        async with asyncio.timeout(UNLOAD_TIMEOUT_S):
+            while not order.is_over:
+                await order.news.wait()
+                order.news.clear()
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"the spoke has not unloaded it within {UNLOAD_TIMEOUT_S:g} s") from error
+    if order.error is not None:
+        raise order.error

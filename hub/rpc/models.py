@@ -1,0 +1,73 @@
+"""Operators: models into memory, out of it, and onto disks, by hand."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from hubspoke.api.models.v1 import models_pb2 as pb
+from hubspoke.api.models.v1 import models_pb2_grpc as rpc
+from hubspoke.errors import InvalidRequest
+from hubspoke.types import SpokeId
+from hubspoke.wire import upkeep
+from hubspoke.wire.checks import short
+from hubspoke.wire.requests import MODEL_BYTES_MAX
+
+if TYPE_CHECKING:
+    import grpc
+
+    from hub.dispatch.upkeep import Upkeep
+
+
+class ModelsService(rpc.ModelsServiceServicer):
+    """Serves `LoadModel`, `UnloadModel` and `PullModel`."""
+
+    def __init__(self, upkeep: Upkeep) -> None:
+        self._upkeep = upkeep
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have *server* serve this."""
+        rpc.add_ModelsServiceServicer_to_server(self, server)
+
+    async def LoadModel(  # type: ignore[override]  # noqa: N802  # the proto names it; gRPC takes a coroutine that writes, too
+        self,
+        request: pb.LoadModelRequest,
+        context: grpc.aio.ServicerContext[pb.LoadModelRequest, pb.LoadModelResponse],
+    ) -> None:
+        """Bring a model into memory, and say how that goes."""
+        events = self._upkeep.load(_model(request.model), _spoke(request.spoke), pin=request.pin)
+        async with aclosing(events):
+            async for event in events:
+                await context.write(upkeep.load_event_to_wire(event))
+
+    async def UnloadModel(  # noqa: N802  # the proto names it
+        self,
+        request: pb.UnloadModelRequest,
+        _context: grpc.aio.ServicerContext[pb.UnloadModelRequest, pb.UnloadModelResponse],
+    ) -> pb.UnloadModelResponse:
+        """Take a model out of memory."""
+        spokes = await self._upkeep.unload(_model(request.model), _spoke(request.spoke))
+        return pb.UnloadModelResponse(spokes=spokes)
+
+    async def PullModel(  # type: ignore[override]  # noqa: N802  # as LoadModel
+        self,
+        request: pb.PullModelRequest,
+        context: grpc.aio.ServicerContext[pb.PullModelRequest, pb.PullModelResponse],
+    ) -> None:
+        """Get a model onto a spoke's disk, and say how that goes."""
+        events = self._upkeep.pull(_model(request.model), _spoke(request.spoke))
+        async with aclosing(events):
+            async for event in events:
+                await context.write(upkeep.pull_event_to_wire(event))
+
+
+def _model(name: str) -> str:
+    if not name:
+        raise InvalidRequest("model is missing; `hubspoke models` lists what there is")
+    if not name.isprintable():
+        raise InvalidRequest("model holds characters that cannot be printed")
+    return short("model", name, MODEL_BYTES_MAX)
+
+
+def _spoke(name: str) -> SpokeId | None:
+    return SpokeId(name) if name else None

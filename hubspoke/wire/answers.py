@@ -1,0 +1,166 @@
+"""What happens to a request. The spoke encodes its answer straight into the form that the client gets.
+
+What the hub itself says, that something waits or has started, is encoded alike for questions and for texts that become
+vectors: the contract keeps those fields at the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hubspoke.api.inference.v1 import inference_pb2 as pb
+from hubspoke.api.types.v1 import types_pb2 as types_pb
+from hubspoke.errors import ProtocolViolation
+from hubspoke.types import (
+    Delta,
+    Embeddings,
+    EmbedEvent,
+    Event,
+    Finished,
+    ModelKey,
+    SpokeId,
+    Started,
+    ToolCallPart,
+    Usage,
+    Waiting,
+)
+from hubspoke.wire import enums, times
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
+
+def event_from_wire(message: pb.InferResponse) -> Event | None:
+    """Give a message of the response stream as an event; None for one of a newer version."""
+    match message.WhichOneof("event"):
+        case "delta":
+            return _delta(message.delta)
+        case "started":
+            return _started(message.started)
+        case "waiting":
+            return _waiting(message.waiting)
+        case "finished":
+            return _finished(message.finished)
+        case None:
+            return None
+
+
+def embed_event_from_wire(message: pb.EmbedResponse) -> EmbedEvent | None:
+    """Give a message of the response stream as an event; None for one of a newer version."""
+    match message.WhichOneof("event"):
+        case "embeddings":
+            vectors = tuple(tuple(vector.values) for vector in message.embeddings.embeddings)
+            return Embeddings(message.embeddings.first, vectors)
+        case "started":
+            return _started(message.started)
+        case "waiting":
+            return _waiting(message.waiting)
+        case "finished":
+            return _finished(message.finished)
+        case None:
+            return None
+
+
+def delta_bytes(delta: Delta) -> bytes:
+    """Encode some of an answer."""
+    calls = [
+        pb.ToolCallPart(index=part.index, id=part.id, name=part.name, arguments=part.arguments)
+        for part in delta.tool_calls
+    ]
+    message = pb.Delta(text=delta.text, thinking=delta.thinking, tool_calls=calls)
+    return pb.InferResponse(delta=message).SerializeToString()
+
+
+def embeddings_bytes(embeddings: Embeddings) -> bytes:
+    """Encode some of the vectors."""
+    message = pb.Embeddings(
+        first=embeddings.first, embeddings=[pb.Embedding(values=vector) for vector in embeddings.vectors]
+    )
+    return pb.EmbedResponse(embeddings=message).SerializeToString()
+
+
+def finished_bytes(finished: Finished) -> bytes:
+    """Encode the end of an answer."""
+    reason = enums.FINISH_REASON.to_wire(finished.reason)
+    message = pb.InferResponse(finished=pb.Finished(reason=reason, usage=usage_to_wire(finished.usage)))
+    return message.SerializeToString()
+
+
+def started_bytes(started: Started) -> bytes:
+    """Encode where an answer is made."""
+    message = pb.Started(
+        spoke=started.spoke,
+        model=started.model,
+        model_key=started.model_key,
+        queue_time=times.duration(started.queue_s),
+        attempt=started.attempt,
+        also_named=started.also_named,
+    )
+    return pb.InferResponse(started=message).SerializeToString()
+
+
+def waiting_bytes(waiting: Waiting) -> bytes:
+    """Encode why nothing runs yet."""
+    message = pb.Waiting(
+        cause=pb.Waiting.CAUSE_QUEUED if waiting.spoke is None else pb.Waiting.CAUSE_LOADING,
+        spoke=waiting.spoke or "",
+        elapsed=times.duration_or_none(waiting.elapsed_s),
+        expected=times.duration_or_none(waiting.expected_s),
+    )
+    return pb.InferResponse(waiting=message).SerializeToString()
+
+
+def usage_to_wire(usage: Usage) -> types_pb.Usage:
+    """Give what an answer cost as a message."""
+    return types_pb.Usage(
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        output_tokens=usage.output_tokens,
+        prompt_time=times.duration_or_none(usage.prompt_s),
+        decode_time=times.duration_or_none(usage.decode_s),
+    )
+
+
+def usage_from_wire(message: types_pb.Usage) -> Usage:
+    """Give a message as what an answer cost; raise ProtocolViolation for negative times."""
+    usage = Usage(
+        prompt_tokens=message.prompt_tokens,
+        cached_tokens=message.cached_tokens if message.HasField("cached_tokens") else None,
+        output_tokens=message.output_tokens,
+        prompt_s=times.seconds(message.prompt_time) if message.HasField("prompt_time") else None,
+        decode_s=times.seconds(message.decode_time) if message.HasField("decode_time") else None,
+    )
+    if min(usage.prompt_s or 0, usage.decode_s or 0) < 0:
+        raise ProtocolViolation("usage holds a negative time")
+    return usage
+
+
+def _delta(message: pb.Delta) -> Delta:
+    parts = tuple(ToolCallPart(part.index, part.id, part.name, part.arguments) for part in message.tool_calls)
+    return Delta(text=message.text, tokens=0, thinking=message.thinking, tool_calls=parts)
+
+
+def _started(message: pb.Started) -> Started:
+    return Started(
+        spoke=SpokeId(message.spoke),
+        model=message.model,
+        model_key=ModelKey(message.model_key),
+        queue_s=times.seconds(message.queue_time),
+        attempt=message.attempt,
+        also_named=tuple(ModelKey(key) for key in message.also_named),
+    )
+
+
+def _waiting(message: pb.Waiting) -> Waiting:
+    def told(field: Duration, *, known: bool) -> float | None:
+        return times.seconds(field) if known else None
+
+    return Waiting(
+        spoke=SpokeId(message.spoke) if message.spoke else None,
+        elapsed_s=told(message.elapsed, known=message.HasField("elapsed")),
+        expected_s=told(message.expected, known=message.HasField("expected")),
+    )
+
+
+def _finished(message: pb.Finished) -> Finished:
+    return Finished(enums.FINISH_REASON.from_wire(message.reason), usage_from_wire(message.usage))
