@@ -64,7 +64,7 @@ class Upkeep:
                     return
                 case Load():
                     self._sessions.order_load(decision)
-                    wait = ordered(decision, self._sessions.registry, now)
+                    wait = ordered(decision, self._sessions.registry)
                 case Wait():
                     wait = decision
             if now > waits_until:
