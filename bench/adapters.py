@@ -143,7 +143,7 @@ async def _llama_server(store: ModelStore, slots: int, socket: Path | None) -> A
     child = await start(order, START_S_MAX)
     try:
         if not isinstance(child.reply, Ready):
-            raise RuntimeError(f"llama-server did not start: {child.last_words()}")
+            raise TypeError(f"llama-server did not start: {child.last_words()}")
         port = 0 if socket is not None else int(child.reply.url.rpartition(":")[2])
         yield Bare("/v1/chat/completions", _OPENAI_BODY, b'"content":"', port=port, socket=socket, key=key)
     finally:

@@ -78,6 +78,8 @@ async def _measure(only: str | None, scale: Scale) -> list[Section]:
     sections: list[Section] = []
     with tempfile.TemporaryDirectory(prefix="hubspoke-bench-") as name:
         directory = Path(name)
+        mesh = directory / "mesh"
+        mesh.mkdir()
         for adapter, maker in ADAPTERS.items():
             if only in {None, adapter}:
                 async with maker(directory, SLOTS) as pair:
@@ -85,7 +87,7 @@ async def _measure(only: str | None, scale: Scale) -> list[Section]:
                 async with maker(directory, 1) as pair:
                     sections.append(await _cancelled(pair, scale))
         if only in {None, "idle"}:
-            sections.append(await _idle(directory / "mesh", scale))
+            sections.append(await _idle(mesh, scale))
     return sections
 
 
@@ -181,7 +183,6 @@ async def _cancelled(pair: Pair, scale: Scale) -> Section:
 
 async def _idle(directory: Path, scale: Scale) -> Section:
     """Weigh a whole spoke that is in a mesh and has nothing in memory."""
-    directory.mkdir()
     mesh = Mesh(directory)
     async with mesh.hub(), mesh.agent("den", slots=8) as pid:
         await asyncio.sleep(scale.idle_s)
