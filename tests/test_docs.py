@@ -173,6 +173,10 @@ def test_every_example_imports_what_there_is(name: str):
                     assert not missing, f"{name}: {node.module} has no {missing}"
 
 
+def test_the_program_in_the_protocol_is_the_one_that_runs():
+    assert f"```python\n{read('examples/plain_grpc.py')}```" in read("docs/protocol.md")
+
+
 def test_every_document_is_in_the_index():
     index = read("docs/index.md")
     listed = {match[0] for match in LINK.findall(index)}
