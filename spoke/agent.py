@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from hubspoke import enrol
+from hubspoke import enrol, notify
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
+    from hubspoke.types import Inventory
     from pki.credential import StoredIdentity
     from spoke.config import SpokeConfig
     from spoke.engines.base import Engine
@@ -81,12 +82,14 @@ class Agent:
             renewing = group.create_task(
                 keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
             )
+            pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
             if self._machine.missing:
                 log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+            notify.ready(_found(self._machine.inventory))
             await self._link.run()
-            watching.cancel()
-            renewing.cancel()
+            for task in (watching, renewing, pinging):
+                task.cancel()
 
     def stop(self) -> None:
         """Take no more work, finish what runs, and leave; called again, leave without finishing."""
@@ -95,6 +98,7 @@ class Agent:
             self._link.hurry()
         else:
             self._is_stopping = True
+            notify.stopping("answers that are under way may end")
             self._link.leave("the agent was stopped")
 
     def _load_identity(self) -> StoredIdentity:
@@ -130,6 +134,10 @@ class Agent:
             raise Unreachable("the connection ended before the hub had answered") from None
         self._link.move((self._identity.not_after - self._clock.now()).total_seconds())
         return fresh
+
+
+def _found(inventory: Inventory) -> str:
+    return f"models: {len(inventory.models)}, cards: {len(inventory.gpus)}"
 
 
 async def serve(config: SpokeConfig, directory: Path) -> None:

@@ -35,7 +35,7 @@ COMMANDS = {"hubspoke": hubspoke_command, "hub-server": hub_server, "spoke-agent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
-PATH = re.compile(r"[\w.-]+/[\w./-]*\.(?:md|proto|py|svg|toml)")
+PATH = re.compile(r"[\w.-]+/[\w./-]*\.(?:md|mjs|plist|proto|py|service|svg|toml)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 RECIPE = re.compile(r"^([a-z][a-z-]*)(?: [^:=\n]*)?:(?!=)", re.MULTILINE)
 ALLOWED = re.compile(r"// Allowed: ([a-z, ]+)[.;][^\n]*\n\s+rpc (\w+)\(")

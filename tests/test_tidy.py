@@ -60,6 +60,7 @@ def text_files() -> Iterator[Path]:
     yield from (path for path in python_files(*FOLDERS) if path != Path(__file__))
     yield from (ROOT / name for name in ROOT_FILES - {"uv.lock"})
     for pattern in (
+        "deploy/**/*.*",
         "docs/**/*.md",
         "examples/node/*.mjs",
         "docs/**/*.svg",
