@@ -84,8 +84,7 @@ class Agent:
             )
             pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
-            if self._machine.missing:
-                log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+            self._tell_what_is_lacking()
             notify.ready(_found(self._machine.inventory))
             await self._link.run()
             for task in (watching, renewing, pinging):
@@ -100,6 +99,16 @@ class Agent:
             self._is_stopping = True
             notify.stopping("answers that are under way may end")
             self._link.leave("the agent was stopped")
+
+    def _tell_what_is_lacking(self) -> None:
+        """Log what keeps this machine from being of use; it may still come."""
+        for engine in self._machine.inventory.engines:
+            if engine.fault:
+                log.warning("engine not usable", extra={"engine": engine.name, "fault": engine.fault})
+        if self._machine.missing:
+            log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+        if not self._machine.inventory.models:
+            log.warning("no model to offer")
 
     def _load_identity(self) -> StoredIdentity:
         """Read who this spoke is; raise AccessError for who may not be one, PkiError for what is damaged."""
@@ -143,7 +152,7 @@ def _found(inventory: Inventory) -> str:
 async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
-    store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
+    store = ModelStore((_models_folder(config, directory), SHIPPED), directory / "models.json")
     gpus = NvmlProbe()
     embedded = EmbeddedEngine(store, plan=config.plan, platform=platform, clock=clock)
     engines: tuple[Engine, ...] = (embedded, *outside_engines(config, gpus))
@@ -162,6 +171,16 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
     finally:
         for close in (*(engine.aclose for engine in engines), store.aclose, gpus.aclose):
             await contained("closing", close())
+
+
+def _models_folder(config: SpokeConfig, directory: Path) -> Path:
+    """Give the folder that models are looked for in, and log it: a slip of the pen in it is a spoke without models."""
+    folder = config.models_folder(directory)
+    if config.models_dir and not folder.is_dir():
+        log.warning("models folder not found", extra={"path": str(folder)})
+    else:
+        log.info("models folder", extra={"path": str(folder)})
+    return folder
 
 
 def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
