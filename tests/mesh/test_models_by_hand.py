@@ -22,6 +22,7 @@ from hubspoke.types import (
     PullStep,
     Request,
     Speaker,
+    SpokeState,
 )
 from pki.files import NodeFiles
 from tests.fakes.engine import FakeEngine, Gate, a_model
@@ -109,6 +110,16 @@ async def test_a_pin_outlives_the_hub_and_ends_with_an_unload(tmp_path: Path) ->
     den = NodeFiles(hub.directory / "den")
     async with started_again(hub) as again, again.connected(den, a_model()), an_admin(again) as admin:
         assert [replica.pinned for replica in (await admin.models())[0].replicas] == [True]
+
+
+async def test_on_a_spoke_that_is_away_only_the_pin_goes(hub: RealHub) -> None:
+    async with an_admin(hub) as admin:
+        async with hub.spoke("den", a_model()):
+            assert [event.pinned async for event in admin.load("tiny", pin=True)] == [True]
+        await hub.has_state("den", SpokeState.LOST)
+        assert await admin.unload("tiny", spoke="den") == ()
+        async with hub.connected(NodeFiles(hub.directory / "den"), a_model()):
+            assert [replica.pinned for replica in (await admin.models())[0].replicas] == [False]
 
 
 async def test_a_model_is_pulled_and_asked_for_afterwards(hub: RealHub) -> None:
