@@ -94,6 +94,7 @@ class Mesh:
             "FLUSH_MS": None if flush_ms is None else str(flush_ms),
         }
         env = {f"HUBSPOKE_HUB_{name}": value for name, value in settings.items() if value is not None}
+        env["HUBSPOKE_GATEWAY_ENABLED"] = "false"
         ports = ("--mesh-port", str(self._mesh_port), "--enrol-port", str(self._enrol_port))
         command = (sys.executable, "-m", "hub", "run", "--state-dir", str(self._directory), *ports)
         async with self._running("hub", command, env) as process:

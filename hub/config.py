@@ -1,14 +1,15 @@
-"""The hub's settings: section `[hub]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* in the environment."""
+"""The hub's settings: sections `[hub]` and `[gateway]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and HUBSPOKE_GATEWAY_*."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from hubspoke.config import Settings
-from hubspoke.ports import ENROL_PORT, MESH_PORT
+from hubspoke.ports import ENROL_PORT, GATEWAY_PORT, MESH_PORT
 from pki.address import Host, parse_host
 from pki.errors import BadAddress
 
@@ -32,11 +33,42 @@ class HubConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     def __post_init__(self) -> None:
         """Parse the names and addresses, so that a wrong one is told at once."""
-        force_setattr(self, "advertise", tuple(_host(text) for text in self.advertise))
+        force_setattr(self, "advertise", tuple(_host(text, "advertise") for text in self.advertise))
 
 
-def _host(text: str) -> Host:
+class GatewayConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the HTTP gateway can be told. Its defaults serve the apps of the hub's own machine, with a key."""
+
+    enabled: bool = True
+    """Whether there is a gateway at all."""
+    listen: str = "127.0.0.1"
+    """The address to listen on: plain HTTP on a loopback one, HTTPS on any other; `[::]` is every address."""
+    port: Port = GATEWAY_PORT
+    """Where apps connect; 0 takes a free port."""
+    ollama_port: Port | None = None
+    """A second port for Ollama's clients, 11434 for one, so that they need no change; none when it is not set."""
+    certificate: str = ""
+    """PEM file with the certificate and its chain to show instead of the mesh's own."""
+    key: str = ""
+    """PEM file with the key of `certificate`; the same file when empty."""
+    keyless: bool = False
+    """Whether who comes over the loopback needs no key to ask. Moving models takes one even then."""
+    hosts: tuple[Host, ...] = ()
+    """More names that the gateway is called by, beside those of the machine and any address."""
+    origins: tuple[str, ...] = ()
+    """Web pages that may ask from a browser, as "https://chat.example.net"; none by default."""
+    aliases: dict[str, str] = msgspec.field(default_factory=dict)
+    """Names that apps insist on, each with the model that is meant, as a table `[gateway.aliases]`."""
+    requests_max: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    """Requests that are served at a time; more are refused at once."""
+
+    def __post_init__(self) -> None:
+        """Parse the names, so that a wrong one is told at once."""
+        force_setattr(self, "hosts", tuple(_host(text, "hosts") for text in self.hosts))
+
+
+def _host(text: str, field: str) -> Host:
     try:
         return parse_host(text)
     except BadAddress as error:
-        raise ValueError(f"advertise: {error}") from error
+        raise ValueError(f"{field}: {error}") from error

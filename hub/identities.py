@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hub.store import Certified
+from hub.store.mesh import Certified
 from hubspoke.errors import InvalidRequest, Unauthenticated
 from pki import pem, policy, profiles
 from pki.errors import BadAddress, BadCsr, BadIdentity, PeerRefused
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from hub.store import Store
+    from hub.store.mesh import Store
     from hubspoke.clock import Clock
     from pki.address import Address
     from pki.authority import NodeIssuer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -13,16 +13,21 @@ import grpc
 from hub.certificate import Certificate
 from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
+from hub.gateway.build import gateway
+from hub.gateway.front import Front
 from hub.identities import Identities
+from hub.keys import Keys
 from hub.relay.sessions import Sessions
 from hub.rpc.admin import AdminService
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
 from hub.rpc.interceptors import enrol_gate, mesh_gate
+from hub.rpc.keys import KeysService
 from hub.rpc.mesh import MeshService
 from hub.rpc.models import ModelsService
-from hub.store import Store
+from hub.store.keys import KeyStore
+from hub.store.mesh import Store
 from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
@@ -33,7 +38,7 @@ from pki.tokens import ADDRESSES_MAX
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hub.config import HubConfig
+    from hub.config import GatewayConfig, HubConfig
     from hubspoke.clock import Clock
     from pki.address import Address, Host
     from pki.files import HubFiles
@@ -70,11 +75,17 @@ class Ports:
 
     mesh: int
     enrol: int
+    gateway: tuple[int, ...] = ()
+    """The HTTP gateway's, and its second one for Ollama's clients; none without a gateway."""
 
 
 @asynccontextmanager
 async def running(
-    settings: HubConfig, files: HubFiles, clock: Clock, chance: Callable[[], float]
+    settings: HubConfig,
+    gateway_settings: GatewayConfig,
+    files: HubFiles,
+    clock: Clock,
+    chance: Callable[[], float],
 ) -> AsyncIterator[Ports]:
     """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1)."""
     authorities = files.authorities
@@ -89,23 +100,35 @@ async def running(
         await identities.adopt(authorities.load_admin())
         sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
         dispatch = Dispatch(sessions, clock)
+        keys = Keys(KeyStore(store.database), clock)
+        await keys.load()
         servers = Servers(settings, certificate, identities)
-        servers.serve(sessions, dispatch, identities, store, clock)
+        servers.serve(sessions, dispatch, identities, clock, store=store, keys=keys)
+        listener = None
+        if gateway_settings.enabled:
+            front = Front(dispatch, sessions, keys, clock, gateway_settings.aliases)
+            listener = gateway(
+                gateway_settings, front, keys=keys, identities=identities, files=files, hosts=servers.hosts
+            )
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_sweep(sessions)),
-                group.create_task(_save_now_and_then(dispatch, store)),
+                group.create_task(_save_now_and_then(dispatch, store, keys)),
                 group.create_task(certificate.keep_fresh(chance)),
                 group.create_task(notify.keep_alive()),
             ]
             await servers.start()
+            serving = None if listener is None else group.create_task(listener.run())
             try:
-                yield servers.ports
+                yield servers.ports if listener is None else replace(servers.ports, gateway=listener.ports)
             finally:
+                if listener is not None and serving is not None:
+                    listener.stop()
+                    await asyncio.wait({serving})
                 await servers.stop(sessions)
                 for task in tasks:
                     task.cancel()
-        await _save(dispatch, store)
+        await _save(dispatch, store, keys)
     finally:
         await store.close()
 
@@ -133,12 +156,20 @@ class Servers:
             mesh=_bind(self._mesh, settings.listen, settings.mesh_port, mesh_credentials),
             enrol=_bind(self._enrol, settings.listen, settings.enrol_port, enrol_credentials),
         )
-        hosts = settings.advertise or machine_hosts()
-        self._mesh_addresses = _addresses(hosts, self.ports.mesh)
-        self._enrol_addresses = _addresses(hosts, self.ports.enrol)
+        self.hosts = settings.advertise or machine_hosts()
+        """What the hub's machine is called, best first."""
+        self._mesh_addresses = _addresses(self.hosts, self.ports.mesh)
+        self._enrol_addresses = _addresses(self.hosts, self.ports.enrol)
 
     def serve(
-        self, sessions: Sessions, dispatch: Dispatch, identities: Identities, store: Store, clock: Clock
+        self,
+        sessions: Sessions,
+        dispatch: Dispatch,
+        identities: Identities,
+        clock: Clock,
+        *,
+        store: Store,
+        keys: Keys,
     ) -> None:
         """Put every service on its port."""
         EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
@@ -146,6 +177,7 @@ class Servers:
         MeshService(sessions, dispatch, store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
         ModelsService(Upkeep(sessions, store, clock)).add_to(self._mesh)
+        KeysService(keys).add_to(self._mesh)
         AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
 
     async def start(self) -> None:
@@ -177,18 +209,19 @@ async def _sweep(sessions: Sessions) -> None:
         sessions.sweep()
 
 
-async def _save(dispatch: Dispatch, store: Store) -> None:
+async def _save(dispatch: Dispatch, store: Store, keys: Keys) -> None:
     measured = dispatch.take_measured()
     try:
         await store.save_speeds(measured)
+        await keys.save()
     except StoreFailed:
         dispatch.keep_measured(measured)  # figures can wait; the store has logged why
 
 
-async def _save_now_and_then(dispatch: Dispatch, store: Store) -> None:
+async def _save_now_and_then(dispatch: Dispatch, store: Store, keys: Keys) -> None:
     while True:
         await asyncio.sleep(SAVE_S)
-        await _save(dispatch, store)
+        await _save(dispatch, store, keys)
 
 
 def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials) -> int:

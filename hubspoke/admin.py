@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.api.admin.v1 import admin_pb2 as pb
 from hubspoke.api.admin.v1.admin_pb2_grpc import AdminServiceStub
+from hubspoke.api.keys.v1 import keys_pb2 as keys_pb
+from hubspoke.api.keys.v1.keys_pb2_grpc import KeysServiceStub
 from hubspoke.api.models.v1 import models_pb2 as models_pb
 from hubspoke.api.models.v1.models_pb2_grpc import ModelsServiceStub
 from hubspoke.client import CALL_TIMEOUT_S, MeshClient
 from hubspoke.connection import whole
 from hubspoke.types import InMemory, Pulled, SpokeId
-from hubspoke.wire import enums, fleet, times, upkeep
+from hubspoke.wire import enums, fleet, keys, times, upkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from hubspoke.types import LoadEvent, PullEvent, SpokeStatus
+    from hubspoke.types import IssuedKey, KeyInfo, KeyPlan, LoadEvent, PullEvent, SpokeStatus
     from pki.identity import Role
 
 UNLOAD_TIMEOUT_S: Final = 60.0
@@ -103,6 +105,33 @@ class AdminClient(MeshClient):
         async with aclosing(self._connection.stream(ask)) as events:
             async for event in events:
                 yield event
+
+    async def create_key(self, plan: KeyPlan) -> IssuedKey:
+        """Make an API key for the gateway; raise InvalidRequest or AlreadyEnrolled for a name that cannot be."""
+        request = keys.plan_to_wire(plan)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[keys_pb.CreateKeyResponse]:
+            return KeysServiceStub(channel).CreateKey(request, timeout=CALL_TIMEOUT_S)
+
+        return keys.issued_from_wire(await self._connection.call(ask))
+
+    async def keys(self) -> tuple[KeyInfo, ...]:
+        """List the API keys, the newest first, those that were revoked included."""
+        response = await self._connection.call(_list_keys)
+        return tuple(keys.info_from_wire(message) for message in response.keys)
+
+    async def revoke_key(self, id_or_name: str) -> KeyInfo:
+        """End an API key for good; raise UnknownKey."""
+        request = keys_pb.RevokeKeyRequest(key=id_or_name)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[keys_pb.RevokeKeyResponse]:
+            return KeysServiceStub(channel).RevokeKey(request, timeout=CALL_TIMEOUT_S)
+
+        return keys.info_from_wire((await self._connection.call(ask)).key)
+
+
+def _list_keys(channel: grpc.aio.Channel) -> Awaitable[keys_pb.ListKeysResponse]:
+    return KeysServiceStub(channel).ListKeys(keys_pb.ListKeysRequest(), timeout=CALL_TIMEOUT_S)
 
 
 def _list_spokes(channel: grpc.aio.Channel) -> Awaitable[pb.ListSpokesResponse]:

@@ -8,10 +8,12 @@ MeshError
 │   ├── UnknownModel              no spoke has it
 │   ├── Unsupported               the model cannot do what is asked
 │   ├── DeadlineExceeded          the deadline passed before the answer was complete
+│   ├── LoopDetected              a mesh asks itself
 │   └── Cancelled                 whoever asked went away
 ├── CapacityError             the mesh cannot take it now
 │   ├── QueueFull                 too many requests wait already
 │   ├── DoesNotFit                no spoke has the memory; the message gives the numbers
+│   ├── ModelLoading              the model is on its way into memory
 │   └── NoSpoke                   every spoke that has the model is away
 ├── SpokeError                the spoke or its engine failed
 │   ├── SpokeLost                 the spoke went away with the work
@@ -36,7 +38,9 @@ MeshError
 │   ├── Unauthenticated           no identity that the hub accepts
 │   ├── PermissionDenied          the role may not call this
 │   ├── AlreadyEnrolled           the name or key is taken
-│   └── RateLimited               too many tries
+│   ├── UnknownKey                no API key of that name
+│   ├── RateLimited               too many tries
+│   └── QuotaExceeded             what the key may use is used up
 ├── Unreachable               no hub answers, seen from here
 ├── StoreFailed               the hub's database cannot be read or written
 └── InternalError             a defect of ours; the request id finds it in the log
@@ -110,6 +114,12 @@ class DeadlineExceeded(RequestError):
     reason = "deadline_exceeded"
 
 
+class LoopDetected(RequestError):
+    """A mesh asks itself, or another mesh that asks it."""
+
+    reason = "loop_detected"
+
+
 class Cancelled(RequestError):
     """Whoever asked went away."""
 
@@ -130,6 +140,12 @@ class DoesNotFit(CapacityError):
     """No spoke has the memory; the message gives the numbers."""
 
     reason = "does_not_fit"
+
+
+class ModelLoading(CapacityError):
+    """The model is on its way into memory; a later try finds it there."""
+
+    reason = "model_loading"
 
 
 class NoSpoke(CapacityError):
@@ -270,10 +286,22 @@ class AlreadyEnrolled(AccessError):
     reason = "already_enrolled"
 
 
+class UnknownKey(AccessError):
+    """No API key goes by that name or id."""
+
+    reason = "unknown_key"
+
+
 class RateLimited(AccessError):
     """Too many tries."""
 
     reason = "rate_limited"
+
+
+class QuotaExceeded(AccessError):
+    """What the key may use is used up."""
+
+    reason = "quota_exceeded"
 
 
 class Unreachable(MeshError):
@@ -301,9 +329,11 @@ STATUS: dict[type[MeshError], Status] = {
     UnknownModel: Status("NOT_FOUND", 404),
     Unsupported: Status("UNIMPLEMENTED", 501),
     DeadlineExceeded: Status("DEADLINE_EXCEEDED", 504),
+    LoopDetected: Status("FAILED_PRECONDITION", 508),
     Cancelled: Status("CANCELLED", 499),
     QueueFull: Status("RESOURCE_EXHAUSTED", 429),
     DoesNotFit: Status("FAILED_PRECONDITION", 507),
+    ModelLoading: Status("UNAVAILABLE", 503),
     NoSpoke: Status("UNAVAILABLE", 503),
     SpokeLost: Status("UNAVAILABLE", 503),
     ClientStalled: Status("ABORTED", 408),
@@ -325,7 +355,9 @@ STATUS: dict[type[MeshError], Status] = {
     Unauthenticated: Status("UNAUTHENTICATED", 401),
     PermissionDenied: Status("PERMISSION_DENIED", 403),
     AlreadyEnrolled: Status("ALREADY_EXISTS", 409),
+    UnknownKey: Status("NOT_FOUND", 404),
     RateLimited: Status("RESOURCE_EXHAUSTED", 429),
+    QuotaExceeded: Status("RESOURCE_EXHAUSTED", 429),
     Unreachable: Status("UNAVAILABLE", 503),
     StoreFailed: Status("UNAVAILABLE", 503),
     InternalError: Status("INTERNAL", 500),

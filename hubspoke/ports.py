@@ -6,3 +6,4 @@ from typing import Final
 
 MESH_PORT: Final = 7443
 ENROL_PORT: Final = 7444
+GATEWAY_PORT: Final = 7445

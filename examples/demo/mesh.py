@@ -146,7 +146,11 @@ async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[
         await programs.run("pki init", (*pki_init, *ports), home)
     async with AsyncExitStack() as stack:
         with step(tell, f"the hub, mutual TLS on port {mesh_port}", "hub-server"):
-            listening = {"HUBSPOKE_HUB_LISTEN": "127.0.0.1", "HUBSPOKE_HUB_ADVERTISE": HOST}
+            listening = {
+                "HUBSPOKE_HUB_LISTEN": "127.0.0.1",
+                "HUBSPOKE_HUB_ADVERTISE": HOST,
+                "HUBSPOKE_GATEWAY_PORT": "0",
+            }
             programs.start("hub-server", ("hub-server", *ports), {**home, **listening})
             admin = await _admin(stack, locate(state).client, programs)
         with step(tell, f"{APP} joins too, and may only ask", "hubspoke join"):

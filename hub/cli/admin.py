@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hub.identities import Identities
-from hub.store import Store
+from hub.store.mesh import Store
 from hubspoke import loop
 from hubspoke.cli import options
 from hubspoke.clock import SystemClock

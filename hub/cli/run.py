@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hub.config import HubConfig
+from hub.config import GatewayConfig, HubConfig
 from hub.server import running
 from hubspoke import config, logs, loop
 from hubspoke.cli import options
@@ -44,18 +44,18 @@ def command(
     SIGTERM or Ctrl-C lets running answers end, for at most 10 s.
     """
     directory = locate(state_dir).hub
-    settings = config.load(
-        HubConfig, "hub", config_file or directory.parent / options.CONFIG_FILE, os.environ
-    )
+    file = config_file or directory.parent / options.CONFIG_FILE
+    settings = config.load(HubConfig, "hub", file, os.environ)
+    gateway = config.load(GatewayConfig, "gateway", file, os.environ)
     given = {"listen": listen, "mesh_port": mesh_port, "enrol_port": enrol_port}
     settings = msgspec.structs.replace(settings, **{k: v for k, v in given.items() if v is not None})
     logs.configure(settings.log_level)
-    loop.run(lambda: serve(settings, HubFiles(directory)))
+    loop.run(lambda: serve(settings, gateway, HubFiles(directory)))
 
 
-async def serve(settings: HubConfig, files: HubFiles) -> None:
+async def serve(settings: HubConfig, gateway: GatewayConfig, files: HubFiles) -> None:
     """Run a hub until a signal stops it."""
     stop = asyncio.Event()
     with stop_signals(stop.set):
-        async with running(settings, files, SystemClock(), random.random):
+        async with running(settings, gateway, files, SystemClock(), random.random):
             await stop.wait()

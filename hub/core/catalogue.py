@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hub.core.types import Registry, Spoke, Traffic
-    from hubspoke.types import EngineInfo, Inventory, Model, SpokeId
+    from hubspoke.types import Capability, EngineInfo, Inventory, Model, SpokeId
 
 NAMES_TOLD_MAX: Final = 3
 """Models that the answer to an unknown name speaks of."""
@@ -104,6 +104,30 @@ def resolve(registry: Registry, name: str) -> Resolution:
         raise _unknown(registry, name)
     (_, key), *others = ranked
     return Resolution(key, tuple(other for _, other in others))
+
+
+def automatic(registry: Registry, needs: frozenset[Capability]) -> ModelKey:
+    """Choose a model for who does not care which: one that can do it, in memory if any is, on most spokes, the largest.
+
+    Raise UnknownModel when there is none.
+    """
+    ranks: dict[ModelKey, list[Model]] = defaultdict(list)
+    for spoke in registry.spokes.values():
+        if spoke.state in IN_SESSION:
+            for key, found in spoke.catalogue.by_key.items():
+                ranks[key] += [model for model in found if needs <= model.capabilities]
+    able = {key: found for key, found in ranks.items() if found}
+    if not able:
+        wanted = " and ".join(sorted(needs))
+        raise UnknownModel(
+            f"no spoke has a model that can do {wanted}; `hubspoke models` lists what there is"
+        )
+    return max(able, key=lambda key: (*_merit(able[key]), key))
+
+
+def _merit(found: list[Model]) -> tuple[bool, int, int]:
+    is_loaded = any(model.loaded is not None for model in found)
+    return is_loaded, len(found), max(model.parameters or model.size_bytes for model in found)
 
 
 def holdings(registry: Registry, key: ModelKey) -> Iterator[Holding]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hub.relay.orders import Pending
     from hub.relay.sessions import Sessions
-    from hub.store import Store
+    from hub.store.mesh import Store
     from hubspoke.clock import Clock
     from hubspoke.types import LoadEvent, ModelKey, PullEvent, SpokeId
 

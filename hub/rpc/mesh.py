@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.relay.outbox import Outbox
     from hub.relay.sessions import Sessions
     from hub.relay.work import Cancel, WorkStream
-    from hub.store import Store
+    from hub.store.mesh import Store
     from hubspoke.clock import Clock
 
     HeartbeatContext = grpc.aio.ServicerContext[pb.HeartbeatRequest, pb.HeartbeatResponse]

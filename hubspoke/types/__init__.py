@@ -28,6 +28,7 @@ from hubspoke.types.fleet import (
     SpokeState,
     SpokeStatus,
 )
+from hubspoke.types.keys import IssuedKey, KeyInfo, KeyPlan, KeyUsage
 from hubspoke.types.machines import (
     Capability,
     EngineInfo,
@@ -82,7 +83,11 @@ __all__ = [
     "Image",
     "InMemory",
     "Inventory",
+    "IssuedKey",
     "JsonFormat",
+    "KeyInfo",
+    "KeyPlan",
+    "KeyUsage",
     "LoadEvent",
     "LoadPlan",
     "Loaded",

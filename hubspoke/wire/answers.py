@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.types.v1 import types_pb2 as types_pb
-from hubspoke.errors import ProtocolViolation
+from hubspoke.errors import EngineProtocol, ProtocolViolation
 from hubspoke.types import (
     Delta,
     Embeddings,
@@ -59,6 +61,22 @@ def embed_event_from_wire(message: pb.EmbedResponse) -> EmbedEvent | None:
             return _finished(message.finished)
         case None:
             return None
+
+
+def event_from_bytes(body: bytes) -> Event | None:
+    """Give an encoded message of the response stream as an event; raise EngineProtocol for what is none."""
+    try:
+        return event_from_wire(pb.InferResponse.FromString(body))
+    except DecodeError as error:
+        raise EngineProtocol("the spoke has sent what cannot be read; is its version the hub's?") from error
+
+
+def embed_event_from_bytes(body: bytes) -> EmbedEvent | None:
+    """Give an encoded message of the response stream of vectors as an event; raise EngineProtocol for what is none."""
+    try:
+        return embed_event_from_wire(pb.EmbedResponse.FromString(body))
+    except DecodeError as error:
+        raise EngineProtocol("the spoke has sent what cannot be read; is its version the hub's?") from error
 
 
 def delta_bytes(delta: Delta) -> bytes:

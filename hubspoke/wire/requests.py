@@ -84,7 +84,7 @@ def request_from_wire(message: pb.InferRequest) -> tuple[Request, datetime | Non
         sampling=_sampling_from_wire(message.sampling),
         max_output_tokens=message.max_output_tokens,
         stop=tuple(message.stop),
-        priority=_priority(message.priority),
+        priority=priority_from_wire(message.priority),
         session_key=message.session_key,
         tools=tools,
         tool_choice=_choice_from_wire(message, tools),
@@ -121,7 +121,7 @@ def embed_from_bytes(body: bytes) -> tuple[EmbedRequest, datetime | None]:
         model=_model(message.model),
         inputs=tuple(message.inputs),
         dimensions=message.dimensions,
-        priority=_priority(message.priority),
+        priority=priority_from_wire(message.priority),
     )
     return request, times.moment(message.deadline, "deadline") if message.HasField("deadline") else None
 
@@ -132,7 +132,8 @@ def _model(name: str) -> str:
     return short("model", name, MODEL_BYTES_MAX)
 
 
-def _priority(value: int) -> Priority:
+def priority_from_wire(value: int) -> Priority:
+    """Give which requests go first; unset is as interactive. Raise InvalidRequest for one of a newer version."""
     return Priority.INTERACTIVE if value == pb.PRIORITY_UNSPECIFIED else enums.PRIORITY.from_wire(value)
 
 

@@ -7,7 +7,9 @@ import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
-from hub.config import HubConfig
+import msgspec
+
+from hub.config import GatewayConfig, HubConfig
 from hub.server import Ports, running
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
@@ -52,6 +54,7 @@ WAIT_S = 10.0
 """Longest wait for anything that a test expects to happen."""
 
 FREE_PORTS = Ports(mesh=0, enrol=0)
+NO_GATEWAY = GatewayConfig(enabled=False)
 GIB = 1024**3
 DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
@@ -155,9 +158,11 @@ class RealHub:
 
 
 @asynccontextmanager
-async def real_hub(directory: Path, clock: Clock | None = None) -> AsyncIterator[RealHub]:
+async def real_hub(
+    directory: Path, clock: Clock | None = None, gateway: GatewayConfig = NO_GATEWAY
+) -> AsyncIterator[RealHub]:
     """Make a mesh in *directory*, and run its hub on free ports of the loopback."""
-    async with hub_of(make_mesh(directory), directory, FREE_PORTS, clock or SystemClock()) as hub:
+    async with hub_of(make_mesh(directory), directory, FREE_PORTS, clock or SystemClock(), gateway) as hub:
         yield hub
 
 
@@ -169,12 +174,19 @@ async def started_again(before: RealHub) -> AsyncIterator[RealHub]:
 
 
 @asynccontextmanager
-async def hub_of(made: MeshOnDisk, directory: Path, ports: Ports, clock: Clock) -> AsyncIterator[RealHub]:
+async def hub_of(
+    made: MeshOnDisk,
+    directory: Path,
+    ports: Ports,
+    clock: Clock,
+    gateway: GatewayConfig = NO_GATEWAY,
+) -> AsyncIterator[RealHub]:
     """Run the hub of a mesh that was made before; its nodes go to *directory*."""
     settings = HubConfig(
         listen="127.0.0.1", mesh_port=ports.mesh, enrol_port=ports.enrol, advertise=(Host("127.0.0.1"),)
     )
-    async with running(settings, made.hub, clock, random.random) as ports_in_use:
+    gateway = msgspec.structs.replace(gateway, port=ports.gateway[0] if ports.gateway else 0)
+    async with running(settings, gateway, made.hub, clock, random.random) as ports_in_use:
         hub = RealHub(directory, made, ports_in_use)
         made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
         yield hub

@@ -12,7 +12,7 @@ from hub.identities import Identities
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.interceptors import enrol_gate, mesh_gate
-from hub.store import Store
+from hub.store.mesh import Store
 from hubspoke import enrol
 from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import add_EnrolmentServiceServicer_to_server
 from hubspoke.api.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server

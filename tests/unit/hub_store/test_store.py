@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.core.types import Speed
-from hub.store import Certified, Store
+from hub.store.mesh import Certified, Store
 from hubspoke.errors import AlreadyEnrolled, Unauthenticated
 from hubspoke.types import ModelKey, SpokeId
 from pki.identity import Identity, NodeName, Role

@@ -1,40 +1,28 @@
-"""What outlives the hub process: nodes, join tokens, and measured speeds. SQLAlchemy Core, in a thread of its own."""
+"""What outlives the hub process of the mesh itself: nodes, join tokens, measured speeds, pinned models."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 import sqlalchemy as sa
 
 from hub.core.types import Speed
-from hubspoke.errors import AlreadyEnrolled, StoreFailed, Unauthenticated
+from hub.store.database import METADATA, Database
+from hubspoke.errors import AlreadyEnrolled, Unauthenticated
 from hubspoke.types import ModelKey, SpokeId
 from pki.identity import Identity, NodeName, Role
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-log = logging.getLogger(__name__)
-
-LOCK_TIMEOUT_S: Final = 5.0
-"""How long a write waits for another process that has the database open."""
 
 TOKENS_KEPT_S: Final = 7 * 86_400.0
 """How long a token is remembered after its end, so that a late try gets a word about it."""
 
-T = TypeVar("T")
-
-_metadata = sa.MetaData()
-
 _nodes = sa.Table(
     "nodes",
-    _metadata,
+    METADATA,
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("role", sa.String, nullable=False),
     sa.Column("serial", sa.String, nullable=False),
@@ -45,7 +33,7 @@ _nodes = sa.Table(
 
 _tokens = sa.Table(
     "join_tokens",
-    _metadata,
+    METADATA,
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("secret_hash", sa.LargeBinary, nullable=False),
     sa.Column("name", sa.String, nullable=False),
@@ -56,7 +44,7 @@ _tokens = sa.Table(
 
 _speeds = sa.Table(
     "speeds",
-    _metadata,
+    METADATA,
     sa.Column("spoke", sa.String, primary_key=True),
     sa.Column("model_key", sa.String, primary_key=True),
     sa.Column("decode_tokens_per_s", sa.Float),
@@ -67,7 +55,7 @@ _speeds = sa.Table(
 
 _pins = sa.Table(
     "pins",
-    _metadata,
+    METADATA,
     sa.Column("spoke", sa.String, primary_key=True),
     sa.Column("model_key", sa.String, primary_key=True),
 )
@@ -87,26 +75,21 @@ class Certified:
 class Store:
     """The hub's database. Every method is one transaction; times are Unix times in seconds."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        # SQLite has one writer; one thread keeps the order of writes and the event loop free.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     @classmethod
     async def open(cls, path: Path) -> Self:
         """Open the database at *path*, and make it first where there is none."""
-        store = cls(_engine_of(path))
-        await store._run(_metadata.create_all)
-        return store
+        return cls(await Database.open(path))
 
     async def close(self) -> None:
         """Finish what was begun and let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown()
+        await self.database.close()
 
     async def nodes(self) -> dict[NodeName, Role]:
         """List everybody who has ever joined, with their roles."""
-        rows = await self._run(
+        rows = await self.database.run(
             lambda connection: connection.execute(sa.select(_nodes.c.name, _nodes.c.role)).all()
         )
         return {NodeName(row.name): Role(row.role) for row in rows}
@@ -114,7 +97,7 @@ class Store:
     async def purge(self, now: float) -> None:
         """Forget the tokens that ended long ago."""
         old = sa.delete(_tokens).where(_tokens.c.expires_at < now - TOKENS_KEPT_S)
-        await self._run(lambda connection: connection.execute(old))
+        await self.database.run(lambda connection: connection.execute(old))
 
     async def add_token(
         self, token_id: str, secret_hash: bytes, identity: Identity, *, now: float, expires_at: float
@@ -133,7 +116,7 @@ class Store:
                 )
             )
 
-        await self._run(work)
+        await self.database.run(work)
 
     async def redeem(
         self,
@@ -173,7 +156,7 @@ class Store:
             connection.execute(sa.insert(_nodes).values(name=identity.name, **_columns(certified)))
             return certified
 
-        return await self._run(work)
+        return await self.database.run(work)
 
     async def renew(
         self, identity: Identity, serial: str, key_digest: bytes, *, certify: Callable[[Identity], Certified]
@@ -197,7 +180,7 @@ class Store:
             connection.execute(update.values(**_columns(certified)))
             return certified
 
-        return await self._run(work)
+        return await self.database.run(work)
 
     async def adopt(self, certified: Certified) -> None:
         """Keep a node that was certified without a token: the admin that `pki init` makes."""
@@ -211,7 +194,7 @@ class Store:
                     sa.insert(_nodes).values(name=certified.identity.name, **_columns(certified))
                 )
 
-        await self._run(work)
+        await self.database.run(work)
 
     async def reissue(self, certified: Certified) -> None:
         """Replace the certificate of a node that has one already, or take it in."""
@@ -220,12 +203,12 @@ class Store:
             connection.execute(sa.delete(_nodes).where(_nodes.c.name == certified.identity.name))
             connection.execute(sa.insert(_nodes).values(name=certified.identity.name, **_columns(certified)))
 
-        await self._run(work)
+        await self.database.run(work)
 
     async def speeds(self, spoke: SpokeId) -> dict[ModelKey, Speed]:
         """Give what was measured on *spoke*."""
         query = sa.select(_speeds).where(_speeds.c.spoke == spoke)
-        rows = await self._run(lambda connection: connection.execute(query).all())
+        rows = await self.database.run(lambda connection: connection.execute(query).all())
         return {
             ModelKey(row.model_key): Speed(row.decode_tokens_per_s, row.prefill_tokens_per_s, row.load_s)
             for row in rows
@@ -246,12 +229,12 @@ class Store:
                 }
                 connection.execute(sa.insert(_speeds).values(**row))
 
-        await self._run(work)
+        await self.database.run(work)
 
     async def pins(self, spoke: SpokeId) -> frozenset[ModelKey]:
         """Give the models that are to stay in memory on *spoke*."""
         query = sa.select(_pins.c.model_key).where(_pins.c.spoke == spoke)
-        rows = await self._run(lambda connection: connection.execute(query).all())
+        rows = await self.database.run(lambda connection: connection.execute(query).all())
         return frozenset(ModelKey(row.model_key) for row in rows)
 
     async def pin(self, spoke: SpokeId, model_key: ModelKey, *, pinned: bool) -> None:
@@ -263,18 +246,7 @@ class Store:
             if pinned:
                 connection.execute(sa.insert(_pins).values(**place))
 
-        await self._run(work)
-
-    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
-        def transaction() -> T:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except sa.exc.SQLAlchemyError as error:
-                log.warning("store failed", extra={"why": str(error.__cause__ or error)})
-                raise StoreFailed("the hub's database cannot be read or written; its log says why") from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+        await self.database.run(work)
 
 
 def _issued_before(
@@ -315,16 +287,3 @@ def _columns(certified: Certified) -> dict[str, object]:
         "chain_pem": certified.chain_pem,
         "expires_at": certified.expires_at,
     }
-
-
-def _engine_of(path: Path) -> sa.Engine:
-    path.touch(mode=0o600)  # SQLite would make it readable for others
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
-    sa.event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    # WAL lets readers in while one writes; FULL keeps a joined node joined when the power fails.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,259 @@
+"""From a dialect's request to the mesh and back: streamed, or gathered into one response."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hub.dispatch.journey import Call
+from hubspoke.errors import EngineTruncated, MeshError, ModelLoading
+from hubspoke.gathered import Gathered, GatheredVectors
+from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Started, Waiting
+from hubspoke.wire import answers, requests
+
+if TYPE_CHECKING:
+    from hub.core.needs import Asked
+    from hub.dispatch.journey import Dispatch
+    from hub.gateway.exchange import Exchange
+    from hubspoke.gathered import Answer, Vectors
+    from hubspoke.types import Event, Request
+
+KEEP_ALIVE_S: Final = 10.0
+"""How often a client that waits for a stream hears something; proxies and clients give up on silence."""
+LOADING_PATIENCE_S: Final = 60.0
+"""How long a client that wants one whole response waits for a load before it is told to come back."""
+
+
+class Voice(Protocol):
+    """How a dialect says, in a stream, what happens to a question."""
+
+    @property
+    def content_type(self) -> str:
+        """Of the stream."""
+        ...
+
+    def waiting(self, waiting: Waiting) -> bytes:
+        """Say that nothing runs yet, in a way that no client takes for an answer."""
+        ...
+
+    def started(self, started: Started) -> bytes:
+        """Begin the answer."""
+        ...
+
+    def said(self, delta: Delta) -> bytes:
+        """Say some of the answer."""
+        ...
+
+    def finished(self, finished: Finished) -> bytes:
+        """End the answer."""
+        ...
+
+    def failed(self, error: MeshError) -> bytes:
+        """End the stream with an error."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a request, for the books; also of one that failed, or whose client went away."""
+
+    started: Started | None = None
+    finished: Finished | None = None
+    tokens: int = 0
+    """Output tokens that were passed on, as the spoke counts them."""
+
+
+class Stream:
+    """A client that hears the answer as it is made: what the spoke says is passed on by whoever reads it."""
+
+    def __init__(self, exchange: Exchange, voice: Voice, outcome: Outcome) -> None:
+        self._exchange = exchange
+        self._voice = voice
+        self._waiting = Waiting()
+        self._outcome = outcome
+
+    async def tell(self, event: Waiting | Started) -> None:
+        """Say why nothing runs yet, or where the answer is made."""
+        if isinstance(event, Waiting):
+            is_news = event.spoke == self._waiting.spoke
+            self._waiting = event
+            # Not at the first word of it: what is refused at once still gets a status of its own.
+            if is_news and event.elapsed_s is not None:
+                await self.keep_alive()
+            return
+        again = self._outcome.started is not None
+        self._outcome.started = event
+        self._exchange.common |= served_by(event)
+        await self._begin()
+        if not again:
+            await self._exchange.write(self._voice.started(event))
+
+    async def write(self, body: bytes) -> None:
+        """Pass on a message of the answer, in the dialect's words."""
+        match answers.event_from_bytes(body):
+            case Delta() as delta:
+                self._outcome.tokens += 1
+                await self._exchange.write(self._voice.said(delta))
+            case Finished() as finished:
+                self._outcome.finished = finished
+                await self._exchange.write(self._voice.finished(finished))
+
+    async def keep_alive(self) -> None:
+        """Let the client know that it is not forgotten, as long as it has heard nothing of an answer."""
+        if self._outcome.started is None:
+            await self._begin()
+            await self._exchange.write(self._voice.waiting(self._waiting))
+
+    async def fail(self, error: MeshError) -> None:
+        """End a stream that has begun with an error."""
+        await self._exchange.end(self._voice.failed(error))
+
+    async def _begin(self) -> None:
+        if not self._exchange.has_begun:
+            await self._exchange.begin(200, self._voice.content_type, {"cache-control": "no-cache"})
+
+
+@dataclass(slots=True)
+class Whole:
+    """A client that hears nothing until the answer is whole."""
+
+    outcome: Outcome
+    answer: Gathered = field(default_factory=Gathered)
+
+    async def tell(self, event: Waiting | Started) -> None:
+        """Note where the answer is made; give up on a load that takes too long."""
+        if isinstance(event, Started):
+            self.outcome.started = event
+            self.answer.add(event)
+        elif event.elapsed_s is not None and event.elapsed_s > LOADING_PATIENCE_S:
+            left_s = max((event.expected_s or 0.0) - event.elapsed_s, KEEP_ALIVE_S)
+            raise ModelLoading(
+                f"{event.spoke} is still loading the model, which takes about {event.expected_s or 0:.0f} s; "
+                "ask again soon, or ask for a stream",
+                retry_after_s=round(left_s),
+                elapsed_s=round(event.elapsed_s, 1),
+                expected_s=round(event.expected_s or 0.0, 1),
+            )
+
+    async def write(self, body: bytes) -> None:
+        """Keep some of the answer."""
+        event = answers.event_from_bytes(body)
+        if event is not None:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self.answer.add(event)
+        if isinstance(event, Finished):
+            self.outcome.finished = event
+        elif isinstance(event, Delta):
+            self.outcome.tokens += 1
+
+
+@dataclass(slots=True)
+class WholeVectors:
+    """A client that wants all vectors at once."""
+
+    texts: int
+    outcome: Outcome
+    vectors: GatheredVectors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with none."""
+        self.vectors = GatheredVectors(self.texts)
+
+    async def tell(self, event: Waiting | Started) -> None:
+        """Note where the vectors are made."""
+        if isinstance(event, Started):
+            self.outcome.started = event
+        self.vectors.add(event)
+
+    async def write(self, body: bytes) -> None:
+        """Keep some of the vectors."""
+        match answers.embed_event_from_bytes(body):
+            case Embeddings() as embeddings:
+                self.vectors.add(embeddings)
+            case Finished() as finished:
+                self.outcome.finished = finished
+                self.vectors.add(finished)
+
+
+async def stream(
+    exchange: Exchange, dispatch: Dispatch, request: Request, voice: Voice, outcome: Outcome
+) -> None:
+    """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
+    client = Stream(exchange, voice, outcome)
+    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    try:
+        await _while_listened_to(exchange, answering, client)
+    except MeshError as error:
+        if not exchange.has_begun:
+            raise
+        await client.fail(error)
+    else:
+        await exchange.end()
+
+
+async def whole(exchange: Exchange, dispatch: Dispatch, request: Request, outcome: Outcome) -> Answer:
+    """Have *request* answered, and give the whole answer; raise what is in the way."""
+    client = Whole(outcome)
+    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    await _while_listened_to(exchange, answering, None)
+    answer = client.answer.answer()
+    exchange.common |= served_by(answer.started)
+    return answer
+
+
+async def vectors(exchange: Exchange, dispatch: Dispatch, request: EmbedRequest, outcome: Outcome) -> Vectors:
+    """Have texts turned into vectors, and give all of them; raise what is in the way."""
+    client = WholeVectors(len(request.inputs), outcome)
+    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    await _while_listened_to(exchange, answering, None)
+    made = client.vectors.vectors()
+    exchange.common |= served_by(made.started)
+    return made
+
+
+def served_by(started: Started) -> dict[str, str]:
+    """Give the headers that say who made an answer, and how it came to that."""
+    return {
+        "x-hubspoke-spoke": started.spoke,
+        "x-hubspoke-model": started.model,
+        "x-hubspoke-model-key": started.model_key,
+        "x-hubspoke-attempts": str(started.attempt),
+        "x-hubspoke-queue-ms": f"{started.queue_s * 1000:.1f}",
+    }
+
+
+class ClientGone(EngineTruncated):
+    """Whoever asked went away; nobody is left to be told."""
+
+
+async def _while_listened_to(
+    exchange: Exchange, answering: asyncio.Task[object], client: Stream | None
+) -> None:
+    """Wait for the end of *answering*, which a client that goes away ends early; keep a *client* alive meanwhile."""
+    gone = asyncio.create_task(exchange.gone())
+    try:
+        while not answering.done():
+            await asyncio.wait({answering, gone}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                break
+            if client is not None and not answering.done():
+                await client.keep_alive()
+    finally:
+        for task in (answering, gone):
+            task.cancel()
+        await asyncio.wait({answering, gone})
+    if answering.cancelled():
+        raise ClientGone("whoever asked went away")
+    answering.result()
+
+
+def _call(request: Asked, client: Stream | Whole | WholeVectors) -> Call:
+    body = (
+        requests.embed_to_wire(request).SerializeToString()
+        if isinstance(request, EmbedRequest)
+        else requests.request_to_wire(request).SerializeToString()
+    )
+    return Call(request, body, client)

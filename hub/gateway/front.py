@@ -1,0 +1,119 @@
+"""What every dialect asks the mesh with: names resolved, quotas kept, answers metered."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from hub.core import catalogue
+from hub.core.needs import needs
+from hub.gateway import asking
+from hubspoke.clock import time_of_day
+from hubspoke.types import EmbedRequest, Priority, Request, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from hub.core.needs import Asked
+    from hub.core.quota import Left
+    from hub.dispatch.journey import Dispatch
+    from hub.gateway.access import Principal
+    from hub.gateway.asking import Outcome, Voice
+    from hub.gateway.exchange import Exchange
+    from hub.keys import Keys
+    from hub.relay.sessions import Sessions
+    from hubspoke.clock import Clock
+    from hubspoke.gathered import Answer, Vectors
+    from hubspoke.types import ModelSummary
+
+T = TypeVar("T", Request, EmbedRequest)
+
+AUTO: Final = "auto"
+"""Asks for whichever model can do it."""
+
+
+class Front:
+    """The mesh, as dialects see it."""
+
+    def __init__(
+        self, dispatch: Dispatch, sessions: Sessions, keys: Keys, clock: Clock, aliases: Mapping[str, str]
+    ) -> None:
+        self._dispatch = dispatch
+        self._sessions = sessions
+        self._keys = keys
+        self._clock = clock
+        self._aliases = aliases
+
+    def now(self) -> datetime:
+        """Say what time it is."""
+        return self._clock.now()
+
+    def models(self) -> tuple[ModelSummary, ...]:
+        """List what can be asked, the most replicated first."""
+        at = partial(time_of_day, self._clock)
+        return catalogue.models(self._sessions.registry, self._sessions.traffic(), at)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Names that stand for others."""
+        return self._aliases
+
+    async def stream(self, exchange: Exchange, principal: Principal, request: Request, voice: Voice) -> None:
+        """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
+        outcome = asking.Outcome()
+        with self._metered(exchange, principal, request, outcome) as resolved:
+            await asking.stream(exchange, self._dispatch, resolved, voice, outcome)
+
+    async def whole(self, exchange: Exchange, principal: Principal, request: Request) -> Answer:
+        """Have *request* answered, and give the whole answer; raise what is in the way."""
+        outcome = asking.Outcome()
+        with self._metered(exchange, principal, request, outcome) as resolved:
+            return await asking.whole(exchange, self._dispatch, resolved, outcome)
+
+    async def vectors(self, exchange: Exchange, principal: Principal, request: EmbedRequest) -> Vectors:
+        """Have texts turned into vectors, and give all of them; raise what is in the way."""
+        outcome = asking.Outcome()
+        with self._metered(exchange, principal, request, outcome) as resolved:
+            return await asking.vectors(exchange, self._dispatch, resolved, outcome)
+
+    @contextmanager
+    def _metered(self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome) -> Iterator[T]:
+        """Give *request* with the model that it means; keep its quota, and write down what it cost, however it ends."""
+        name = self._named(request)
+        resolved = replace(request, model=name)
+        key = principal.key
+        if key is None:
+            yield resolved
+            return
+        exchange.common |= _left(self._keys.admit(key, request.model if request.model != AUTO else name))
+        try:
+            is_batch = Priority.BATCH in {request.priority, key.priority}
+            yield replace(resolved, priority=Priority.BATCH) if is_batch else resolved
+        finally:
+            if outcome.started is not None:
+                self._keys.charge(key, name, _cost(outcome))
+
+    def _named(self, request: Asked) -> str:
+        name = self._aliases.get(request.model, request.model)
+        if name != AUTO:
+            return name
+        return catalogue.automatic(self._sessions.registry, needs(request))
+
+
+def _left(left: Left) -> dict[str, str]:
+    """Give the headers that say what a key may still do, as OpenAI names them."""
+    told = {
+        "x-ratelimit-remaining-requests": left.requests,
+        "x-ratelimit-remaining-tokens": left.tokens,
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _cost(outcome: Outcome) -> Usage:
+    """Say what an answer has cost; of one that broke off only what was passed on is known."""
+    if outcome.finished is not None:
+        return outcome.finished.usage
+    return Usage(prompt_tokens=0, output_tokens=outcome.tokens)

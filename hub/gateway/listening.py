@@ -1,0 +1,180 @@
+"""The ports of the gateway: uvicorn in the hub's own event loop, plain on the loopback and TLS everywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import ssl
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hubspoke.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+    from hub.config import GatewayConfig
+
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection is kept; clients' pools close theirs earlier, so that none meets a closing one."""
+STOP_GRACE_S: Final = 10
+BACKLOG: Final = 256
+CERTIFICATE_LOOK_S: Final = 60.0
+"""How often to see whether the certificate's file has changed."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What an HTTPS port shows, and the authority (PEM) whose client certificates it takes."""
+
+    certificate: Path
+    key: Path
+    client_anchors_pem: str
+
+    def context(self) -> ssl.SSLContext:
+        """Make the settings of a port; raise InvalidRequest when the files cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # many HTTP clients in use know nothing newer
+        context.set_alpn_protocols(["http/1.1"])
+        # A certificate is welcome and not needed: most clients come with a key.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # The node-issuing authority is no root; it alone is to be trusted here.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=self.client_anchors_pem)
+        self.load_into(context)
+        return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Let *context* show what the files hold now, from the next handshake on."""
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidRequest(f"the gateway's certificate cannot be used: {error}") from error
+
+    def stamp(self) -> tuple[int, int]:
+        """Say what tells one state of the files from another."""
+        return self.certificate.stat().st_mtime_ns, self.key.stat().st_mtime_ns
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP as uvicorn speaks it; the application learns of the client's certificate, which uvicorn keeps to itself."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Note who is there."""
+        super().connection_made(transport)
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        shown = None if tls is None else tls.getpeercert(binary_form=True)
+        self.app_state = {**self.app_state, "peer_certificate": shown}
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to the hub, which owns them."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+class Listener:
+    """The gateway's ports, which are taken at once, and served while `run` lasts."""
+
+    def __init__(self, settings: GatewayConfig, app: ASGIApp, tls: Tls) -> None:
+        wanted = [settings.port] if settings.ollama_port is None else [settings.port, settings.ollama_port]
+        self._tls = tls
+        self._context = None if is_loopback(settings.listen) else tls.context()
+        self._sockets = [_bind(settings.listen, port) for port in wanted]
+        self._server = Server(_config(app, self._context))
+        self.ports: tuple[int, ...] = tuple(taken.getsockname()[1] for taken in self._sockets)
+        """The ports, in the order of the settings."""
+
+    @property
+    def scheme(self) -> str:
+        """How to speak to it."""
+        return "http" if self._context is None else "https"
+
+    async def run(self) -> None:
+        """Serve until `stop`; answers that are under way then end within `STOP_GRACE_S`."""
+        if self._context is None:
+            await self._server.serve(self._sockets)
+            return
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_watch(self._tls, self._context))
+            await self._server.serve(self._sockets)
+            watching.cancel()
+
+    def stop(self) -> None:
+        """Let nobody in any more, and let `run` come to its end."""
+        self._server.should_exit = True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches *host*."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
+    more: dict[str, Any] = (
+        {} if context is None else {"ssl_context_factory": lambda _config, _default: context}
+    )
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # or anybody could pretend to be on this machine
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        **more,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind((bare, port))
+    except OSError as error:
+        made.close()
+        raise InvalidRequest(
+            f"the gateway cannot listen on {host}:{port}: {error.strerror}; is something else there? "
+            "Choose another gateway.port, or switch it off with gateway.enabled = false"
+        ) from error
+    return made
+
+
+async def _watch(tls: Tls, context: ssl.SSLContext) -> None:
+    """Show a certificate that was renewed meanwhile, the mesh's own or the operator's."""
+    shown = tls.stamp()
+    while True:
+        await asyncio.sleep(CERTIFICATE_LOOK_S)
+        try:
+            now = await asyncio.to_thread(tls.stamp)
+            if now != shown:
+                tls.load_into(context)
+                shown = now
+                log.info("gateway certificate renewed")
+        except (OSError, InvalidRequest) as error:
+            log.warning("gateway certificate not renewed", extra={"why": str(error)})

@@ -1,0 +1,74 @@
+"""The hub's database: SQLAlchemy Core, in a thread of its own. Every call is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+import sqlalchemy as sa
+
+from hubspoke.errors import StoreFailed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S: Final = 5.0
+"""How long a write waits for another process that has the database open."""
+
+METADATA: Final = sa.MetaData()
+"""Every table; the modules beside this one describe them."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """One SQLite file, and the thread that works on it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        # SQLite has one writer; one thread keeps the order of writes and the event loop free.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the database at *path*, and make what is not there yet."""
+        database = cls(_engine_of(path))
+        await database.run(METADATA.create_all)
+        return database
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown()
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do *work* in one transaction; raise StoreFailed when the database cannot."""
+
+        def transaction() -> T:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("store failed", extra={"why": str(error.__cause__ or error)})
+                raise StoreFailed("the hub's database cannot be read or written; its log says why") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _engine_of(path: Path) -> sa.Engine:
+    path.touch(mode=0o600)  # SQLite would make it readable for others
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
+    sa.event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    # WAL lets readers in while one writes; FULL keeps a joined node joined when the power fails.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
