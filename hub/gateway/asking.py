@@ -230,7 +230,9 @@ async def whole(
     return answer
 
 
-async def vectors(exchange: Exchange, dispatch: Dispatch, request: EmbedRequest, outcome: Outcome) -> Vectors:
+async def vectors(
+    exchange: Exchange, dispatch: Dispatch, request: Checked[EmbedRequest], outcome: Outcome
+) -> Vectors:
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
