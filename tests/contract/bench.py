@@ -13,7 +13,7 @@ from hubspoke.types import Delta, Finished, Message, Model, Request, Sampling, S
 from spoke.engines.base import Engine
 from spoke.platform import Platform
 
-LOOPBACK = Platform(has_unix_sockets=False)
+LOOPBACK = Platform(has_unix_sockets=False, has_apple_gpu=False)
 """What Windows offers."""
 CHILD = "spoke.engines.child"
 GREEDY = Sampling(temperature=0.0)

@@ -22,9 +22,11 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, ModelNotLoaded
 from hubspoke.loop import run
 from hubspoke.types import LoadPlan, ModelState
+from spoke.engines.build import Build
 from spoke.engines.crashes import CRASHES_MAX, WINDOW_S
 from spoke.engines.launch import Serve
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
 from tests.contract.bench import (
@@ -70,7 +72,14 @@ def wait_until_gone(process: psutil.Process) -> None:
 
 
 def engine_of(store: ModelStore, platform: Platform, clock: Clock | SystemClock) -> EmbeddedEngine:
-    return EmbeddedEngine(store, plan=LoadPlan(2, CONTEXT_TOKENS), platform=platform, clock=clock)
+    return EmbeddedEngine(
+        store,
+        plan=LoadPlan(2, CONTEXT_TOKENS),
+        platform=platform,
+        clock=clock,
+        build=Build(clock),
+        cards=NoGpus(),
+    )
 
 
 # Crashes.
