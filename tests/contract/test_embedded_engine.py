@@ -352,15 +352,3 @@ async def test_a_processor_that_is_too_old_is_a_fault(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     assert "processor lacks instructions" in (await embedded.probe()).fault
-
-
-async def test_a_build_for_nvidia_names_the_cards_that_it_computes_on(
-    embedded: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    names = ["CUDA1", "CUDA0", "CPU"]
-    (tmp_path / "xllamacpp.py").write_text(
-        f"def get_device_info(): return [{{'name': name}} for name in {names}]"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    assert (await embedded.probe()).gpus == (0, 1)

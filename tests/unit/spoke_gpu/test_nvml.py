@@ -87,6 +87,38 @@ async def test_a_lost_card_has_a_fault_and_leaves_the_others_usable():
     assert lost.index == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"), [(LOST, "fell off the bus"), (pynvml.NVML_ERROR_RESET_REQUIRED, "needs a reset")]
+)
+async def test_one_of_four_that_breaks_in_the_middle_of_a_look_keeps_its_name_and_its_place(
+    error: int, advice: str
+):
+    breaking = Card(name="NVIDIA GeForce RTX 3090", fails={"nvmlDeviceGetMemoryInfo": error})
+
+    found = await look(FakeNvml([Card(), Card(), breaking, Card()]))
+
+    assert [bool(gpu.fault) for gpu in found] == [False, False, True, False]
+    assert advice in found[2].fault
+    assert (found[2].index, found[2].name) == (2, "NVIDIA GeForce RTX 3090")
+
+
+async def test_a_card_that_may_not_be_asked_about_its_memory_is_usable():
+    denied = Card(fails={"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_NO_PERMISSION})
+
+    (gpu,) = await look(FakeNvml([denied]))
+
+    assert (gpu.memory_free_bytes, gpu.memory_used_bytes, gpu.fault) == (None, None, "")
+
+
+async def test_the_place_of_a_card_is_told_for_others_to_know_it_by():
+    with driver(FakeNvml([Card(bus_id="00000000:0A:00.0")])):
+        probe = NvmlProbe()
+        (card,) = await probe.look()
+        await probe.aclose()
+
+    assert card.bus_id == "0000:0a:00.0"
+
+
 async def test_a_driver_that_recovers_is_found_again():
     library = FakeNvml([Card()], init=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
     with driver(library):

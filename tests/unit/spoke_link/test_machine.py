@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,25 @@ async def test_a_loaded_model_is_known_as_soon_as_the_load_is_done():
         model = machine.model(TINY)
         assert model is not None
         assert model.state is ModelState.LOADED
+
+
+async def test_what_a_load_has_left_on_the_cards_is_known_as_soon_as_it_is_done(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.LOOK_EVERY_S", 60)
+    cards = Cards()
+    async with watched(FakeEngine(a_model(loaded=False)), cards=cards) as machine:
+        cards.found = tuple(replace(card, memory_free_bytes=1 << 30) for card in CARDS)
+        assert await machine.load(TINY, 4096) is None
+        assert [gpu.memory_free_bytes for gpu in machine.inventory.gpus] == [1 << 30]
+
+
+async def test_a_driver_that_hangs_does_not_hide_what_was_loaded(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.PROBE_TIMEOUT_S", 0.01)
+    cards = Cards()
+    async with watched(FakeEngine(a_model(loaded=False)), cards=cards) as machine:
+        cards.found = Gate()
+        await soon(cards.found.reached.wait())
+        assert await soon(machine.load(TINY, 4096)) is None
+        assert machine.model(TINY).state is ModelState.LOADED
 
 
 async def test_a_load_goes_on_when_whoever_asked_for_it_is_gone():
