@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import pynvml
@@ -122,15 +123,16 @@ def _temperature(card: object) -> int | None:
 
 def _processes(card: object) -> tuple[GpuProcess, ...]:
     """Give who computes or draws on a card, once each: who does both is in both of the driver's lists."""
-    # The calls by their versions: the others raise what is no NVMLError where the driver is older than pynvml.
-    computing = _told(lambda: _shares(pynvml.nvmlDeviceGetComputeRunningProcesses_v3(card)))
-    if computing is None:  # drivers before 510
-        computing = _told(lambda: _shares(pynvml.nvmlDeviceGetComputeRunningProcesses_v2(card)))
-    drawing = _told(lambda: _shares(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3(card)))
-    if drawing is None:
-        drawing = _told(lambda: _shares(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2(card)))
-    found = dict(drawing or {})
-    for pid, share in (computing or {}).items():
+    # The calls by their versions: those without raise what is no NVMLError where the driver is older than pynvml.
+    found = _shares(
+        card,
+        pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3,
+        pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2,
+    )
+    computing = _shares(
+        card, pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2
+    )
+    for pid, share in computing.items():
         known = [told for told in (share, found.get(pid)) if told is not None]
         found[pid] = max(known, default=None)
     largest_first = sorted(found.items(), key=lambda item: (-(item[1] or 0), item[0]))
@@ -144,10 +146,14 @@ class _Process(Protocol):
     usedGpuMemory: int | None  # noqa: N815  # pynvml's name
 
 
-def _shares(listed: Iterable[_Process]) -> dict[int, int | None]:
-    """Sum up what each process has; on a card cut into instances (MIG) it is listed for each one."""
+def _shares(card: object, *calls: Callable[[object], Iterable[_Process]]) -> dict[int, int | None]:
+    """Sum up what each process has, by the first of *calls* that the driver knows.
+
+    On a card that is cut into instances (MIG) a process is listed for each one.
+    """
+    lists = (_told(partial(call, card)) for call in calls)
     shares: dict[int, int | None] = {}
-    for process in listed:
+    for process in next((listed for listed in lists if listed is not None), ()):
         share, before = process.usedGpuMemory, shares.get(process.pid, 0)
         shares[process.pid] = None if share is None or before is None else before + share
     return shares

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -21,6 +20,7 @@ from spoke.models.store import ModelStore
 from spoke.platform import Platform, here
 from tests.contract.bench import children, described
 from tests.contract.conftest import PLAN
+from tests.fakes.clock import MovableClock
 from tests.fakes.nvml import Card as NvidiaCard
 from tests.fakes.nvml import FakeNvml, driver, no_driver
 
@@ -38,19 +38,6 @@ RADEON = ("ROCm0", "GPU", "AMD Radeon RX 7900 XTX", "0000:0a:00.0", 24 * GIB, 20
 Install = Callable[..., None]
 
 
-@dataclass(slots=True)
-class Clock:
-    """A clock that goes forward when told."""
-
-    time_s: float = 0.0
-
-    def monotonic(self) -> float:
-        return self.time_s
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.time_s, UTC)
-
-
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Let children find an xllamacpp that sees what the test wants, in the order of its rows."""
@@ -65,7 +52,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 @pytest.fixture
 async def build() -> AsyncIterator[Build]:
-    made = Build(Clock())
+    made = Build(MovableClock())
     yield made
     await made.aclose()
 
@@ -114,14 +101,14 @@ async def test_a_card_that_only_the_build_sees_is_shown_with_its_memory(build: B
 
 
 async def test_the_free_memory_of_such_a_card_is_asked_for_anew(install: Install):
-    clock = Clock()
+    clock = MovableClock()
     build = Build(clock)
     install(RADEON)
     cards = Cards([], build.devices)
     free = []
     for new, wait_s in ((20, 0), (9, DEVICES_KEPT_S / 2), (8, DEVICES_KEPT_S / 2)):
         install((*RADEON[:-1], new * GIB))
-        clock.time_s += wait_s
+        clock.move(wait_s)
         free += [gpu.memory_free_bytes for gpu in await cards.probe()]
     await cards.aclose()
     await build.aclose()
@@ -170,13 +157,13 @@ async def test_memory_that_the_build_does_not_tell_is_unknown(build: Build, inst
 async def test_a_build_that_fails_once_it_has_worked_is_no_fault_but_what_is_free_is_unknown(
     tmp_path: Path, install: Install
 ):
-    clock = Clock()
+    clock = MovableClock()
     build = Build(clock)
     install(RADEON)
     await build.devices(DEVICES_KEPT_S)
     (tmp_path / "xllamacpp.py").write_text("raise RuntimeError('out of memory')")
 
-    clock.time_s += DEVICES_KEPT_S
+    clock.move(DEVICES_KEPT_S)
     (card,) = await build.devices(DEVICES_KEPT_S)
 
     assert (card.gpu.name, card.gpu.memory_free_bytes, card.gpu.fault) == (RADEON[2], None, "")
@@ -185,14 +172,14 @@ async def test_a_build_that_fails_once_it_has_worked_is_no_fault_but_what_is_fre
 
 
 async def test_a_build_that_has_never_worked_is_tried_again_after_a_while(tmp_path: Path, install: Install):
-    clock = Clock()
+    clock = MovableClock()
     build = Build(clock)
     (tmp_path / "xllamacpp.py").write_text("raise ImportError")
     assert (await build.probe()).fault
 
     install(RADEON)
     assert await build.devices(0) == ()
-    clock.time_s += FAULT_KEPT_S
+    clock.move(FAULT_KEPT_S)
 
     assert (await build.probe()).fault == ""
     assert len(await build.devices(DEVICES_KEPT_S)) == 1

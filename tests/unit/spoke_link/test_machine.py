@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,9 +12,14 @@ import pytest
 
 from hubspoke.errors import Busy, EngineCrashed, InternalError, UnknownModel
 from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState, Place
+from spoke.core.cards import DRIVER_SILENT, Card
+from spoke.gpu.cards import Cards as AllCards
+from spoke.gpu.nvml import NvmlProbe
 from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon
+from tests.fakes.nvml import Card as NvidiaCard
+from tests.fakes.nvml import FakeNvml, driver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +48,7 @@ class Cards:
 
 @asynccontextmanager
 async def watched(
-    *engines: FakeEngine, cards: Cards | None = None, only=frozenset()
+    *engines: FakeEngine, cards: Cards | AllCards | None = None, only=frozenset()
 ) -> AsyncIterator[Machine]:
     machine = Machine(engines, cards or Cards(), lambda: HostMemory(32 << 30, 16 << 30), only=only)
     async with asyncio.TaskGroup() as group:
@@ -110,6 +116,27 @@ async def test_a_driver_that_has_never_answered_is_not_taken_for_no_card(monkeyp
         gate.open()
         while machine.inventory.gpus != CARDS:
             await changed(machine)
+
+
+async def test_a_driver_that_hangs_is_in_the_inventory_and_costs_nothing_else(monkeypatch):
+    monkeypatch.setattr("spoke.gpu.cards.LOOK_LIMIT_S", 0.01)
+    monkeypatch.setattr("spoke.gpu.nvml.CLOSE_TIMEOUT_S", 0.01)
+    library = FakeNvml([NvidiaCard()], held=threading.Event())
+    with driver(library):
+        cards = AllCards([NvmlProbe()], no_devices)
+        async with watched(FakeEngine(a_model()), cards=cards) as machine:
+            (card,) = machine.inventory.gpus
+            assert card.fault == DRIVER_SILENT
+            assert machine.model(TINY) == a_model()
+            library.held.set()
+            while machine.inventory.gpus[0].fault:
+                await changed(machine)
+        await cards.aclose()
+    assert machine.inventory.gpus[0].memory_free_bytes == NvidiaCard().free
+
+
+async def no_devices(_limit_s: float) -> tuple[Card, ...]:
+    return ()
 
 
 async def test_a_loaded_model_is_known_as_soon_as_the_load_is_done():
