@@ -31,9 +31,6 @@ BATCH_TOKENS_ON_CPU: Final = 128
 """A cancelled request frees its slot when the batch under way is done; larger ones are hardly faster."""
 BATCH_TOKENS_ON_GPU: Final = 512
 ERRORS_ONLY: Final = 1
-GPU: Final = "GPU"
-INTEGRATED_GPU: Final = "IGPU"
-"""How llama.cpp's types of devices end; others are the processor, or only help it."""
 REFUSED_EXIT: Final = 3
 
 
@@ -79,12 +76,12 @@ def _survey() -> Surveyed:
                 name=str(device["name"]),
                 description=str(device["description"]),
                 place=str(device["device_id"]),
-                is_integrated=device["type"].name.endswith(INTEGRATED_GPU),
+                is_integrated=device["type"].name.endswith("IGPU"),
                 memory_total_bytes=int(device["memory_total"]),
                 memory_free_bytes=int(device["memory_free"]),
             )
             for device in xllamacpp.get_device_info()
-            if device["type"].name.endswith(GPU)
+            if device["type"].name.endswith("GPU")
         ],
     )
 
@@ -110,7 +107,7 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
 
 
 def _batch_tokens() -> int:
-    on_gpu = any(device["type"].name.endswith(GPU) for device in xllamacpp.get_device_info())
+    on_gpu = any(device["type"].name.endswith("GPU") for device in xllamacpp.get_device_info())
     return BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
 
 

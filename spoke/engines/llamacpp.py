@@ -236,7 +236,7 @@ class EmbeddedEngine:
 
 def _is_as_wanted(resident: Resident, stored: StoredModel, plan: LoadPlan) -> bool:
     same_model = resident.stored.digest == stored.digest
-    return same_model and resident.plan.context_tokens == plan.context_tokens
+    return same_model and resident.loaded.context_tokens == plan.context_tokens
 
 
 def _capabilities(stored: StoredModel) -> frozenset[Capability]:
