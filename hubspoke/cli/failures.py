@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hubspoke.cli.terminal import printable
 from hubspoke.errors import AccessError, CapacityError, MeshError, RateLimited, Unreachable
 from pki.errors import BadAddress, BadIdentity, PkiError
 
@@ -49,8 +50,14 @@ def reported() -> Iterator[None]:
 
 def fail(sentence: str, code: Exit) -> NoReturn:
     """End the command with a sentence on standard error."""
-    click.echo(f"Error: {sentence[:1].upper()}{sentence[1:].rstrip('.')}.", err=True)
+    click.echo(f"Error: {told(sentence)}", err=True)
     raise click.exceptions.Exit(code)
+
+
+def told(sentence: str) -> str:
+    """Give the words of an error as a whole sentence, which cannot steer a terminal."""
+    safe = printable(sentence)
+    return f"{safe[:1].upper()}{safe[1:].rstrip('.')}."
 
 
 def exit_code(error: MeshError | PkiError) -> Exit:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from hubspoke.cli.failures import reported
 
@@ -47,6 +48,15 @@ class LazyGroup(click.Group):
         """Write the table instead of importing every command for its help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self.rows.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete from the table, instead of importing every command for its name."""
+        commands = [
+            CompletionItem(name, help=row.help)
+            for name, row in self.rows.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from hubspoke.types import Event
-
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
 GAUGE_CELLS: Final = 10
@@ -23,7 +21,7 @@ def write_json(value: Mapping[str, object]) -> None:
     click.echo(msgspec.json.encode(value, order="deterministic"))
 
 
-def plain(value: Event) -> dict[str, object]:
+def plain(value: object) -> dict[str, object]:
     """Give a frozen value as a mapping, to put something beside its fields."""
     return msgspec.convert(msgspec.to_builtins(value, order="deterministic"), type=dict[str, object])
 

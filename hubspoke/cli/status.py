@@ -13,6 +13,7 @@ from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
 from hubspoke.cli.output import gauge, size, span, write_json
+from hubspoke.cli.terminal import one_line
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
 from hubspoke.types import ModelState, SpokeState
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from hubspoke.types import Gpu, Model, SpokeStatus
+    from hubspoke.types import Gpu, MemoryPool, Model, SpokeStatus
     from pki.address import Address
 
 _STYLES: Final = {
@@ -39,8 +40,11 @@ _STYLES: Final = {
 def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool) -> None:
     """Show the spokes: memory, models, slots. An admin's identity is needed.
 
-    JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes and
-    inventory (memory, gpus, engines, models).
+    Of each memory that engines share, it shows what models take, as measured, and what is promised to loads.
+
+    JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes,
+    inventory (memory, gpus, engines, models) and pools (gpus, total_bytes, free_bytes, reserved_bytes,
+    observed_bytes; without gpus it is main memory).
     """
 
     async def ask() -> tuple[SpokeStatus, ...]:
@@ -65,8 +69,8 @@ def _table(spokes: tuple[SpokeStatus, ...], now: datetime) -> Table:
             Text(spoke.name, style="bold"),
             Text(_state(spoke, now), style=_STYLES[spoke.state]),
             f"{spoke.busy} of {spoke.slots} busy",
-            Text("\n".join(_memory(spoke))),
-            Text("\n".join(_model(model) for model in spoke.inventory.models) or "none"),
+            Text("\n").join(_memory(spoke)),
+            Text("\n").join(_models(spoke)),
         )
     return table
 
@@ -76,21 +80,45 @@ def _state(spoke: SpokeStatus, now: datetime) -> str:
     return f"{spoke.state}{since}"
 
 
-def _memory(spoke: SpokeStatus) -> Iterator[str]:
+def _memory(spoke: SpokeStatus) -> Iterator[Text]:
     for gpu in spoke.inventory.gpus:
-        yield f"{_gpu_memory(gpu)}  {gpu.name}"
+        yield from _card(gpu)
     host = spoke.inventory.memory
-    yield f"{gauge(host.total_bytes - host.available_bytes, host.total_bytes)}  main memory"
-    if spoke.reserved_bytes:
-        yield f"{size(spoke.reserved_bytes)} promised to loads"
+    yield Text(f"{gauge(host.total_bytes - host.available_bytes, host.total_bytes)}  main memory")
+    for pool in spoke.pools:
+        if pool.observed_bytes or pool.reserved_bytes:
+            yield Text(_pool(pool), style="dim")
 
 
-def _gpu_memory(gpu: Gpu) -> str:
+def _card(gpu: Gpu) -> Iterator[Text]:
+    name = one_line(f"GPU {gpu.index}  {gpu.name}")
     if gpu.fault:
-        return f"cannot be used: {gpu.fault}"
+        yield Text(name)
+        yield Text(one_line(f"cannot be used: {gpu.fault}"), style="red")
+        return
+    busy = "" if gpu.utilisation_percent is None else f", {gpu.utilisation_percent} % busy"
+    heat = "" if gpu.temperature_celsius is None else f", {gpu.temperature_celsius} °C"
+    yield Text(f"{name}{busy}{heat}")
     if gpu.memory_total_bytes is None or gpu.memory_free_bytes is None:
-        return "memory unknown"
-    return gauge(gpu.memory_total_bytes - gpu.memory_free_bytes, gpu.memory_total_bytes)
+        yield Text("memory unknown")
+    else:
+        yield Text(gauge(gpu.memory_total_bytes - gpu.memory_free_bytes, gpu.memory_total_bytes))
+
+
+def _pool(pool: MemoryPool) -> str:
+    cards = ", ".join(str(index) for index in pool.gpus)
+    promised = f", {size(pool.reserved_bytes)} promised to loads" if pool.reserved_bytes else ""
+    return f"{f'GPU {cards}' if cards else 'main memory'}: models take {size(pool.observed_bytes)}{promised}"
+
+
+def _models(spoke: SpokeStatus) -> Iterator[Text]:
+    for model in spoke.inventory.models:
+        yield Text(one_line(_model(model)))
+    for engine in spoke.inventory.engines:
+        if engine.fault:
+            yield Text(one_line(f"{engine.name} cannot be used: {engine.fault}"), style="red")
+    if not spoke.inventory.models:
+        yield Text("none")
 
 
 def _model(model: Model) -> str:
