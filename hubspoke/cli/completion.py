@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 PROGRAMS: Final = ("hubspoke", "hub-server", "spoke-agent")
 
 
-@click.command("completion")
+_ADVICE: Final = """\b
+bash, in ~/.bashrc:   source <(hubspoke completion bash)
+zsh, in ~/.zshrc:     source <(hubspoke completion zsh)
+fish, once:           hubspoke completion fish > ~/.config/fish/completions/hubspoke.fish
+"""
+
+
+@click.command("completion", epilog=_ADVICE)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(*, shell: str) -> None:
-    r"""Print what makes SHELL complete our commands when you press TAB.
+    """Print what makes SHELL complete our commands when you press TAB.
 
     Also the names of models and spokes: the hub is asked for them, at most once a minute.
-
-    \b
-    bash, in ~/.bashrc:          source <(hubspoke completion bash)
-    zsh, in ~/.zshrc:            source <(hubspoke completion zsh)
-    fish, once:                  hubspoke completion fish > ~/.config/fish/completions/hubspoke.fish
     """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101  # the choice is click's own

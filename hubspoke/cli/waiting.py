@@ -37,13 +37,19 @@ def words(waiting: Waiting | Loading, model: str) -> str:
         return f"{model} waits for a free slot ..."
     if waiting.elapsed_s is None:
         return f"{waiting.spoke} loads {model} ..."
-    expected = f" of about {waiting.expected_s:.0f} s" if waiting.expected_s else ""
-    return f"{waiting.spoke} loads {model}: {waiting.elapsed_s:.0f} s{expected}"
+    expected = _expected(waiting)
+    return f"{waiting.spoke} loads {model}: {waiting.elapsed_s:.0f} s{f' of {expected}' if expected else ''}"
 
 
 def beginning(waiting: Waiting | Loading, model: str) -> str:
     """Say what is waited for, to somebody who will not see it change."""
     if waiting.spoke is None:
         return f"{model} waits for a free slot ..."
-    expected = f", which takes about {waiting.expected_s:.0f} s" if waiting.expected_s else ""
-    return f"{waiting.spoke} loads {model}{expected} ..."
+    expected = _expected(waiting)
+    return f"{waiting.spoke} loads {model}{f', which takes {expected}' if expected else ''} ..."
+
+
+def _expected(waiting: Waiting | Loading) -> str:
+    """Say how long it takes, where that is known and worth a word."""
+    expected_s = round(waiting.expected_s or 0)
+    return f"about {expected_s} s" if expected_s else ""

@@ -79,7 +79,7 @@ def talk(session: Session, read: Callable[[str], str]) -> None:
     """Let somebody at a terminal talk until they have had enough. Errors and Ctrl-C leave the conversation alive."""
     while True:
         try:
-            _turn(session, read, prompt=one_line(f"{session.conversation.model}> "))
+            _turn(session, read, prompt=f"{one_line(session.conversation.model)}> ")
         except KeyboardInterrupt:
             click.echo(err=True)
         except EOFError:
