@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hubspoke.types import Gpu, MemoryPool, Model, SpokeStatus
     from pki.address import Address
 
+MODELS_CELLS: Final = 28
+"""Leaves the memory whole on a terminal of 100 columns."""
+
 _STYLES: Final = {
     SpokeState.READY: "green",
     SpokeState.SILENT: "yellow",
@@ -40,7 +43,8 @@ _STYLES: Final = {
 def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool) -> None:
     """Show the spokes: memory, models, slots. An admin's identity is needed.
 
-    Of each memory that engines share, it shows what models take, as measured, and what is promised to loads.
+    Beside a card stands how busy and how hot it is. Of each memory that engines share, it shows what models take, as
+    measured, and what is promised to loads.
 
     JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes,
     inventory (memory, gpus, engines, models) and pools (gpus, total_bytes, free_bytes, reserved_bytes,
@@ -63,7 +67,8 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
 
 
 def _table(spokes: tuple[SpokeStatus, ...], now: datetime) -> Table:
-    table = Table("Spoke", "State", "Slots", "Memory", "Models", box=None, pad_edge=False)
+    table = Table("Spoke", "State", "Slots", "Memory", box=None, pad_edge=False)
+    table.add_column("Models", max_width=MODELS_CELLS)
     for spoke in spokes:
         table.add_row(
             Text(spoke.name, style="bold"),
@@ -91,12 +96,12 @@ def _memory(spoke: SpokeStatus) -> Iterator[Text]:
 
 
 def _card(gpu: Gpu) -> Iterator[Text]:
-    name = one_line(f"GPU {gpu.index}  {gpu.name}")
+    name = one_line(f"GPU {gpu.index} {gpu.name}")
     if gpu.fault:
         yield Text(name)
         yield Text(one_line(f"cannot be used: {gpu.fault}"), style="red")
         return
-    busy = "" if gpu.utilisation_percent is None else f", {gpu.utilisation_percent} % busy"
+    busy = "" if gpu.utilisation_percent is None else f", {gpu.utilisation_percent} %"
     heat = "" if gpu.temperature_celsius is None else f", {gpu.temperature_celsius} °C"
     yield Text(f"{name}{busy}{heat}")
     if gpu.memory_total_bytes is None or gpu.memory_free_bytes is None:
@@ -107,8 +112,8 @@ def _card(gpu: Gpu) -> Iterator[Text]:
 
 def _pool(pool: MemoryPool) -> str:
     cards = ", ".join(str(index) for index in pool.gpus)
-    promised = f", {size(pool.reserved_bytes)} promised to loads" if pool.reserved_bytes else ""
-    return f"{f'GPU {cards}' if cards else 'main memory'}: models take {size(pool.observed_bytes)}{promised}"
+    promised = f", promised {size(pool.reserved_bytes)}" if pool.reserved_bytes else ""
+    return f"{f'GPU {cards}' if cards else 'main memory'}: models {size(pool.observed_bytes)}{promised}"
 
 
 def _models(spoke: SpokeStatus) -> Iterator[Text]:
