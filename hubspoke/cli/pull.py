@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.text import Text
 
 from hubspoke import loop
 from hubspoke.admin import AdminClient
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Protocol, Self
 
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
     from hubspoke.types import PullEvent, Pulling
     from pki.address import Address
@@ -94,6 +95,17 @@ class LineSteps:
             click.echo(one_line(f"{event.spoke}: {event.step}{of}"), err=True)
 
 
+class BytesColumn(ProgressColumn):
+    """The bytes of a step and how fast they come, where it has any."""
+
+    def render(self, task: Task) -> Text:
+        """Draw them."""
+        if not task.fields["has_bytes"]:
+            return Text()
+        of = f"{size(task.completed)} of {size(task.total or 0)}"
+        return Text(of if task.finished or task.speed is None else f"{of}, {size(task.speed)}/s")
+
+
 class BarSteps:
     """Draws a bar for each step, with its bytes and its speed."""
 
@@ -101,8 +113,7 @@ class BarSteps:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            BytesColumn(),
             console=console,
         )
         self._bars: dict[str, TaskID] = {}
@@ -130,9 +141,14 @@ class BarSteps:
                 task = self._progress.tasks[bar]
                 self._progress.update(bar, total=task.total or 1, completed=task.total or 1)
             words = one_line(f"{event.spoke}: {event.step}")
-            self._bars[event.step] = self._progress.add_task(words, total=None)
+            self._bars[event.step] = self._progress.add_task(words, total=None, has_bytes=False)
         total = event.total_bytes or None
-        self._progress.update(self._bars[event.step], total=total, completed=event.completed_bytes)
+        self._progress.update(
+            self._bars[event.step],
+            total=total,
+            completed=event.completed_bytes,
+            has_bytes=total is not None,
+        )
 
 
 def _is_there(pulled: Pulled) -> str:

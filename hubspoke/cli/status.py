@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hubspoke.types import Gpu, MemoryPool, Model, SpokeStatus
     from pki.address import Address
 
-MODELS_CELLS: Final = 28
+MODELS_CELLS: Final = 26
 """Leaves the memory whole on a terminal of 100 columns."""
 
 _STYLES: Final = {

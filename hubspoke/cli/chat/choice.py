@@ -42,7 +42,7 @@ def obvious(models: Sequence[ModelSummary]) -> str | None:
 def listed(models: Sequence[ModelSummary]) -> str:
     """List *models* by number."""
     return "\n".join(
-        one_line(f"{number:>2}. {name_of(model)}{', in memory' if is_loaded(model) else ''}")
+        one_line(f"{number}. {name_of(model)}{', in memory' if is_loaded(model) else ''}")
         for number, model in enumerate(models, start=1)
     )
 
