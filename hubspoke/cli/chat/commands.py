@@ -111,11 +111,10 @@ def _load(session: Session, name: str) -> str:
 def _stats(session: Session, _argument: str) -> str:
     tally, turns = session.tally, len(session.conversation.turns)
     speed = f", {tally.output_tokens / tally.decode_s:.1f} tokens/s" if tally.decode_s else ""
-    last = f"; {tally.last.model} on {tally.last.spoke} was last" if tally.last else ""
-    return one_line(
-        f"{turns} turns, {tally.answers} answers: {tally.prompt_tokens} tokens read, "
-        f"{tally.output_tokens} made{speed}{last}"
-    )
+    last = tally.last
+    served = "" if last is None else "\n" + one_line(f"{last.model} on {last.spoke} was last")
+    made = f"{tally.prompt_tokens} tokens read, {tally.output_tokens} made{speed}"
+    return f"{turns} turns, {tally.answers} answers: {made}{served}"
 
 
 def _bye(_session: Session, _argument: str) -> str:

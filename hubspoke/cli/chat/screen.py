@@ -18,6 +18,7 @@ from hubspoke.gathered import Gathered
 from hubspoke.types import Delta, Finished, Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -120,9 +121,19 @@ class Shown:
         """Draw it; a character reference in Markdown may be a sign that is none to print, so this comes last."""
         lines = console.render_lines(self._content, options, pad=False)
         for line in lines if self._lines_max is None else lines[-self._lines_max :]:
-            for segment in line:
-                yield Segment(printable(segment.text), segment.style)
+            yield from _unpadded(Segment(printable(segment.text), segment.style) for segment in line)
             yield Segment.line()
+
+
+def _unpadded(line: Iterable[Segment]) -> list[Segment]:
+    """Take the blanks off the end of a line: nobody wants them in what is copied from the screen."""
+    segments = list(line)
+    while segments and not segments[-1].text.rstrip():
+        segments.pop()
+    if segments:
+        text, style, _ = segments.pop()
+        segments.append(Segment(text.rstrip(), style))
+    return segments
 
 
 def settled(text: str) -> tuple[str, str]:

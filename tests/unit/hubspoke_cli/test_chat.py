@@ -140,7 +140,7 @@ class TestCommands:
 
     def test_the_statistics_count_what_was_answered(self, mesh, run_at):
         ran = run_at(FakeHub(mesh.hub), "chat", "tiny", stdin="one\ntwo\n/stats\n")
-        assert "4 turns, 2 answers: 6 tokens read, 4 made; tiny on den was last" in ran.stderr
+        assert "4 turns, 2 answers: 6 tokens read, 4 made\ntiny on den was last" in ran.stderr
 
     def test_bye_ends_before_the_last_line(self, mesh, run_at):
         hub = FakeHub(mesh.hub)
