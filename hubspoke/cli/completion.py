@@ -16,8 +16,10 @@ PROGRAMS: Final = ("hubspoke", "hub-server", "spoke-agent")
 _ADVICE: Final = """\b
 bash, in ~/.bashrc:   source <(hubspoke completion bash)
 zsh, in ~/.zshrc:     source <(hubspoke completion zsh)
-fish, once:           hubspoke completion fish > ~/.config/fish/completions/hubspoke.fish
+fish, once:           hubspoke completion fish > ~/.config/fish/conf.d/hubspoke.fish
 """
+_COLONS: Final = """# Names of models have colons, as llama3.2:1b does: they are no ends of words.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//:}"""
 
 
 @click.command("completion", epilog=_ADVICE)
@@ -30,6 +32,8 @@ def command(*, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101  # the choice is click's own
     click.echo("\n".join(_script(kind, program) for program in PROGRAMS))
+    if shell == "bash":
+        click.echo(_COLONS)
 
 
 def _script(kind: type[ShellComplete], program: str) -> str:

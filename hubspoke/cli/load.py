@@ -10,7 +10,7 @@ import click
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
-from hubspoke.cli.output import plain, size, write_json
+from hubspoke.cli.output import placed, plain, size, write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.cli.waiting import WaitingLine
 from hubspoke.paths import locate
@@ -35,14 +35,16 @@ def command(
 
     Ctrl-C stops watching; the load itself goes on.
 
-    JSON: one object a line, "event" being loading (spoke, elapsed_s, expected_s) or loaded (spoke, place, slots,
-    context_tokens, memory_bytes, pinned).
+    JSON: one object a line, "event" being loading (spoke, elapsed_s, expected_s) or loaded (spoke, engine, model,
+    slots, context_tokens, memory_bytes, pinned).
     """
     waiting = WaitingLine(model)
 
     def show(event: LoadEvent) -> None:
-        if as_json:
-            write_json({"event": "loaded" if isinstance(event, InMemory) else "loading", **plain(event)})
+        if as_json and isinstance(event, InMemory):
+            write_json({"event": "loaded", **placed(event)})
+        elif as_json:
+            write_json({"event": "loading", **plain(event)})
         elif isinstance(event, InMemory):
             waiting.end()
             click.echo(_is_there(event))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 from click.shell_completion import CompletionItem
+
+from hubspoke import loop
+from hubspoke.clock import SystemClock
+from hubspoke.errors import MeshError, PermissionDenied
+from hubspoke.paths import locate
+from pki import disk
+from pki.errors import PkiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +32,14 @@ CACHE_BYTES_MAX: Final = 1 << 20
 ASK_TIMEOUT_S: Final = 2.0
 """How long a shell may wait for a hub that does not answer."""
 
+_TYPEABLE: Final = re.compile(r"[\w.:/@+-]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
     """What there was in the mesh, as the hubs at *hubs* said."""
 
-    asked_at: datetime
+    asked_at: Annotated[datetime, msgspec.Meta(tz=True)]
     hubs: tuple[str, ...]
     models: tuple[str, ...]
     spokes: tuple[str, ...]
@@ -47,19 +58,14 @@ def complete_spokes(ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    # A shell shows them as they are, and a name comes from whoever named a file on a spoke.
-    return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
+    # A shell takes them as they are, and a name comes from whoever named a file on a spoke.
+    return [
+        CompletionItem(name) for name in names if name.startswith(incomplete) and _TYPEABLE.fullmatch(name)
+    ]
 
 
 def _known(ctx: click.Context) -> Names | None:
     """Give the names that were asked for lately, or ask; None when there is no way to know."""
-    # Imported by whoever presses TAB, and not by every command that has a model.
-    from hubspoke import loop  # noqa: PLC0415
-    from hubspoke.clock import SystemClock  # noqa: PLC0415
-    from hubspoke.errors import MeshError  # noqa: PLC0415
-    from hubspoke.paths import locate  # noqa: PLC0415
-    from pki.errors import PkiError  # noqa: PLC0415
-
     directory = locate(ctx.params.get("state_dir")).client
     hubs = tuple(ctx.params.get("hubs") or ())
     now = SystemClock().now()
@@ -74,8 +80,8 @@ def _known(ctx: click.Context) -> Names | None:
 
 
 async def _ask(directory: Path, hubs: tuple[str, ...], now: datetime) -> Names:
-    from hubspoke.admin import AdminClient  # noqa: PLC0415  # as above
-    from hubspoke.errors import PermissionDenied  # noqa: PLC0415
+    # Imported by whoever presses TAB, and not by every command that has a model or a spoke.
+    from hubspoke.admin import AdminClient  # noqa: PLC0415
 
     # TimeoutError is an OSError.
     async with asyncio.timeout(ASK_TIMEOUT_S), AdminClient(directory, hubs) as mesh:
@@ -88,16 +94,10 @@ async def _ask(directory: Path, hubs: tuple[str, ...], now: datetime) -> Names:
 
 
 def _read(path: Path) -> Names | None:
-    import msgspec  # noqa: PLC0415  # as above
-
     with suppress(OSError, msgspec.DecodeError), path.open("rb") as file:
         return msgspec.json.decode(file.read(CACHE_BYTES_MAX), type=Names)
     return None
 
 
 def _write(path: Path, names: Names) -> None:
-    import msgspec  # noqa: PLC0415  # as above
-
-    from pki import disk  # noqa: PLC0415  # as above
-
     disk.replace(path, msgspec.json.encode(names), mode=disk.SECRET_MODE)

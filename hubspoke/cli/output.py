@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from hubspoke.types import InMemory, Pulled
+
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
 GAUGE_CELLS: Final = 10
@@ -24,6 +26,13 @@ def write_json(value: Mapping[str, object]) -> None:
 def plain(value: object) -> dict[str, object]:
     """Give a frozen value as a mapping, to put something beside its fields."""
     return msgspec.convert(msgspec.to_builtins(value, order="deterministic"), type=dict[str, object])
+
+
+def placed(value: InMemory | Pulled) -> dict[str, object]:
+    """Give a frozen value as a mapping, with the engine and the model of its place beside the other fields."""
+    fields = plain(value)
+    del fields["place"]
+    return {**fields, **value.place._asdict()}
 
 
 def size(count: float) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
-from hubspoke.cli.output import plain, size, write_json
+from hubspoke.cli.output import placed, plain, size, write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.paths import locate
 from hubspoke.types import Pulled
@@ -47,7 +47,7 @@ def command(
     The spoke's own Ollama gets it. Ctrl-C stops the pull; the same command goes on from there.
 
     JSON: one object a line, "event" being pulling (spoke, step, completed_bytes, total_bytes) or pulled (spoke,
-    place).
+    engine, model).
     """
 
     async def watch() -> None:
@@ -76,7 +76,10 @@ class JsonSteps:
 
     def show(self, event: PullEvent) -> None:
         """Write one object."""
-        write_json({"event": "pulled" if isinstance(event, Pulled) else "pulling", **plain(event)})
+        if isinstance(event, Pulled):
+            write_json({"event": "pulled", **placed(event)})
+        else:
+            write_json({"event": "pulling", **plain(event)})
 
 
 class LineSteps:

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 WAIT_S: Final = 15.0
 """Longest wait for anything that a test expects to see."""
 
+COLUMNS: Final = 100
+LINES: Final = 30
+
 CTRL_C: Final = "\x03"
 CTRL_D: Final = "\x04"
 UP: Final = "\x1b[A"
 
-_CONTROLS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
+_NOT_OF_A_TERMINAL: Final = {"COLUMNS", "LINES", "NO_COLOR"}
+_CONTROLS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\r\a]")
 # Ctrl-C reaches a program whose terminal this is; it takes it before it becomes `hubspoke`.
-_PROGRAM: Final = (
-    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from hubspoke.cli import main; main()"
-)
+_OWNS_THE_TERMINAL: Final = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+_HUBSPOKE: Final = f"{_OWNS_THE_TERMINAL}; from hubspoke.cli import main; main()"
+_ANY: Final = f"{_OWNS_THE_TERMINAL}; import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
@@ -79,20 +83,31 @@ class Terminal:
 
 
 @contextmanager
-def hubspoke_at(*arguments: str, columns: int = 100, lines: int = 30) -> Iterator[Terminal]:
-    """Run `hubspoke` at a terminal of that size; it has ended when the block has."""
+def hubspoke_at(*arguments: str) -> Iterator[Terminal]:
+    """Run `hubspoke` at a terminal; it has ended when the block has."""
+    with _running(_HUBSPOKE, arguments, {}) as terminal:
+        yield terminal
+
+
+@contextmanager
+def at_terminal(*command: str, **environ: str) -> Iterator[Terminal]:
+    """Run any program at a terminal; it has ended when the block has."""
+    with _running(_ANY, command, environ) as terminal:
+        yield terminal
+
+
+@contextmanager
+def _running(program: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Iterator[Terminal]:
     master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    environ = {
-        name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}
-    }
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_OF_A_TERMINAL}
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        env={**environ, "TERM": "xterm-256color"},
+        env={**inherited, "TERM": "xterm-256color", **environ},
     )
     os.close(slave)
     try:

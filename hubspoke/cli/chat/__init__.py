@@ -18,7 +18,7 @@ from hubspoke.cli.chat.session import Session
 from hubspoke.cli.failures import Exit, exit_code, told
 from hubspoke.cli.names import complete_models
 from hubspoke.cli.terminal import one_line
-from hubspoke.errors import MeshError
+from hubspoke.errors import ContextTooLong, MeshError
 from hubspoke.paths import locate
 from hubspoke.sync import SyncMesh
 from hubspoke.types import Effort, Sampling
@@ -108,6 +108,9 @@ def _turn(session: Session, read: Callable[[str], str], prompt: str) -> Exit:
             click.echo(obey(session, text), err=not sys.stdout.isatty())
         elif text:
             session.ask(text)
+    except ContextTooLong as error:
+        click.echo(f"Error: {told(str(error))} /clear forgets what was said.", err=True)
+        return exit_code(error)
     except (MeshError, PkiError) as error:
         click.echo(f"Error: {told(str(error))}", err=True)
         return exit_code(error)

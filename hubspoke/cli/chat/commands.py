@@ -88,6 +88,9 @@ def _think(session: Session, level: str) -> str:
 
 
 def _image(session: Session, name: str) -> str:
+    if not name:
+        session.images = ()
+        return "No picture goes with your next turn."
     session.images = (*session.images, read_image(_path(name)))
     count = len(session.images)
     return f"Goes with your next turn, {count} in all." if count > 1 else "Goes with your next turn."
@@ -131,7 +134,7 @@ COMMANDS: Final = {
     "/system": Command("[TEXT]", "gives the model rules; takes them away without any", _system),
     "/clear": Command("", "forgets what was said", _clear),
     "/think": Command("[LEVEL]", "none, low, medium or high; the model's own way without one", _think),
-    "/image": Command("FILE", "shows a picture with the next turn", _image),
+    "/image": Command("[FILE]", "shows a picture with the next turn; takes them back without one", _image),
     "/save": Command("FILE", "keeps the conversation", _save),
     "/load": Command("FILE", "goes on with one that was kept", _load),
     "/stats": Command("", "says what it has taken so far", _stats),

@@ -15,7 +15,7 @@ from hubspoke.cli.terminal import printable
 from hubspoke.cli.transcript import calling, served
 from hubspoke.cli.waiting import words
 from hubspoke.gathered import Gathered
-from hubspoke.types import Delta, Finished, Waiting
+from hubspoke.types import Delta, Finished, Started, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +67,8 @@ class LiveAnswer:
         match event:
             case Waiting():
                 self._live.update(Text(printable(words(event, self._model)), style="dim"))
+            case Started():
+                self._live.update(Text())
             case Delta():
                 self._add(event)
             case Finished():

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from hubspoke.api.models.v1 import models_pb2
 from hubspoke.cli.chat.lines import HISTORY_FILE
 from hubspoke.cli.failures import Exit
 from tests.fakes.hub import WAIT_S, FakeHub, MeshOnDisk, answer, make_mesh, serve_mesh
-from tests.fakes.terminal import CTRL_C, CTRL_D, UP, hubspoke_at
+from tests.fakes.terminal import CTRL_C, CTRL_D, UP, at_terminal, hubspoke_at
 from tests.unit.hubspoke_cli.test_chat import a_model, parrot
 
 
@@ -135,6 +136,23 @@ class TestChat:
                 serving.close()
                 terminal.enter("still there?")
                 assert "Error: No hub at" in terminal.until("tiny> ")
+
+
+def test_bash_completes_names_with_colons(tmp_path):
+    mesh = make_mesh(tmp_path)
+    models = [pb.ModelSummary(key=name, names=[name]) for name in ("llama3.2:1b", "llama3.2:3b")]
+    environ = {"PS1": "> ", "HUBSPOKE_STATE_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    bin_ = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    with serve_mesh(FakeHub(mesh.hub, models=models)) as address:
+        bash = at_terminal("bash", "--norc", "-i", **environ, HUBSPOKE_HUBS=address, PATH=bin_)
+        with bash as terminal:
+            terminal.until("> ")
+            terminal.enter("source <(hubspoke completion bash); echo rea''dy")
+            terminal.until("ready")
+            terminal.type("echo hubspoke; hubspoke ask ll\t")
+            terminal.until("ask llama3.2:")
+            terminal.type("3\t")
+            terminal.until("3b ")
 
 
 def test_a_load_is_one_line_that_is_written_again(mesh):

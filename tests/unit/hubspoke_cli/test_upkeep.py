@@ -43,7 +43,8 @@ class TestLoad:
         assert events[3] == {
             "event": "loaded",
             "spoke": "den",
-            "place": ["ollama", "tiny"],
+            "engine": "ollama",
+            "model": "tiny",
             "slots": 2,
             "context_tokens": 4096,
             "memory_bytes": 3 * GIB,
@@ -81,7 +82,7 @@ class TestPull:
             "completed_bytes": 1 << 20,
             "total_bytes": 4 << 20,
         }
-        assert events[3] == {"event": "pulled", "spoke": "den", "place": ["ollama", "llama3.2:1b"]}
+        assert events[3] == {"event": "pulled", "spoke": "den", "engine": "ollama", "model": "llama3.2:1b"}
 
 
 class TestPs:
