@@ -9,7 +9,7 @@ import pytest
 
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.cli.failures import Exit
-from hubspoke.errors import DoesNotFit, UnknownModel
+from hubspoke.errors import ContextTooLong, DoesNotFit, UnknownModel
 from tests.fakes.hub import WAIT_S, FakeHub, MeshOnDisk, answer, hang, serve_mesh
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
@@ -70,10 +70,17 @@ def test_a_turn_that_fails_is_taken_back_and_the_rest_goes_on(mesh, run_at, erro
     assert "there is no /bogus" in ran.stderr.lower()
 
 
+def test_a_conversation_that_is_too_long_is_told_what_to_do(mesh, run_at):
+    hub = FakeHub(mesh.hub, fails_on_bad(ContextTooLong("4,100 tokens, and 4,096 fit")))
+    ran = run_at(hub, "chat", "tiny", stdin="bad\n")
+    assert ran.stderr == "Error: 4,100 tokens, and 4,096 fit. /clear forgets what was said.\n"
+
+
 def test_a_command_that_makes_no_sense_is_wrong_usage(mesh, run_at):
     for line in (
         "/bogus",
-        "/image",
+        "/save",
+        "/image /nowhere/x",
         "/think deeply",
         "/model bogus",
         "/load /nowhere/at/all",
@@ -112,6 +119,12 @@ class TestCommands:
         first, second = (asked.conversation.messages[-1].images for asked in hub.asked)
         assert ([image.data for image in first], list(second)) == ([PNG], [])
 
+    def test_a_picture_can_be_taken_back(self, mesh, run_at, tmp_path):
+        (tmp_path / "a.png").write_bytes(PNG)
+        hub = FakeHub(mesh.hub)
+        run_at(hub, "chat", "tiny", stdin=f"/image {tmp_path / 'a.png'}\n/image\none\n")
+        assert list(hub.asked[0].conversation.messages[-1].images) == []
+
     def test_a_conversation_can_be_kept_and_gone_on_with(self, mesh, run_at, tmp_path):
         kept = tmp_path / "kept.json"
         (tmp_path / "a.png").write_bytes(PNG)
@@ -149,7 +162,7 @@ class TestCommands:
 
     def test_help_lists_every_command(self, mesh, run_at):
         told = run_at(FakeHub(mesh.hub), "chat", "tiny", stdin="/help\n").stderr
-        for command in ("/model [NAME]", "/image FILE", "/save FILE", "/bye", '"""', "Ctrl-C"):
+        for command in ("/model [NAME]", "/image [FILE]", "/save FILE", "/bye", '"""', "Ctrl-C"):
             assert command in told
 
 
