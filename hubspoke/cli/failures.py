@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubspoke.cli.terminal import printable
-from hubspoke.errors import AccessError, CapacityError, MeshError, RateLimited, Unreachable
+from hubspoke.errors import AccessError, CapacityError, MeshError, PermissionDenied, RateLimited, Unreachable
 from pki.errors import BadAddress, BadIdentity, PkiError
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ def reported() -> Iterator[None]:
         if error.filename is None:  # a closed pipe, which click ends quietly
             raise
         fail(f"{error.filename}: {error.strerror}", Exit.FAILED)
+
+
+@contextmanager
+def for_admins() -> Iterator[None]:
+    """Say whom to ask when this takes an admin's identity and there is another one."""
+    try:
+        yield
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"{error.message}: it takes an admin's identity. Whoever runs the mesh makes a token for one with "
+            "`hubspoke token create NAME --role admin`"
+        ) from error
 
 
 def fail(sentence: str, code: Exit) -> NoReturn:

@@ -10,6 +10,7 @@ import click
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import placed, plain, size, write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.cli.waiting import WaitingLine
@@ -63,7 +64,8 @@ def command(
             waiting.end()
 
     try:
-        loop.run(watch)
+        with for_admins():
+            loop.run(watch)
     except KeyboardInterrupt:
         click.echo("The load goes on; `hubspoke ps` shows it.", err=True)
         raise

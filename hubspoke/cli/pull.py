@@ -13,6 +13,7 @@ from rich.text import Text
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import placed, plain, size, write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.paths import locate
@@ -58,7 +59,8 @@ def command(
                         steps.show(event)
 
     try:
-        loop.run(watch)
+        with for_admins():
+            loop.run(watch)
     except KeyboardInterrupt:
         click.echo("Stopped. What is there stays there: the same command goes on from it.", err=True)
         raise

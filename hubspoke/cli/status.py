@@ -12,6 +12,7 @@ from rich.text import Text
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import gauge, size, span, write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.clock import SystemClock
@@ -55,7 +56,8 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
             return await mesh.spokes()
 
-    spokes = loop.run(ask)
+    with for_admins():
+        spokes = loop.run(ask)
     if as_json:
         write_json({"spokes": spokes})
     elif spokes:

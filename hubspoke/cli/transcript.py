@@ -23,6 +23,7 @@ class Transcript:
         self._gathered = Gathered()
         self._said_last = "\n"
         self._thought_last = "\n"
+        self._has_thought = False
 
     def show(self, event: Event) -> None:
         """Write what happened."""
@@ -49,8 +50,9 @@ class Transcript:
         safe = printable(text)
         if not safe:
             return
-        if not self._gathered.thinking.removesuffix(text):
+        if not self._has_thought:
             click.secho("Thinking:", err=True, dim=True)
+            self._has_thought = True
         click.secho(safe, nl=False, err=True, dim=True)
         self._thought_last = safe[-1]
 

@@ -9,6 +9,7 @@ import click
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import names, options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import write_json
 from hubspoke.cli.terminal import one_line
 from hubspoke.paths import locate
@@ -38,7 +39,8 @@ def command(
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
             return await mesh.unload(model, spoke=spoke)
 
-    spokes = loop.run(ask)
+    with for_admins():
+        spokes = loop.run(ask)
     if as_json:
         write_json({"spokes": spokes})
     elif spokes:

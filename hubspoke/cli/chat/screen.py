@@ -80,9 +80,10 @@ class LiveAnswer:
     def _add(self, delta: Delta) -> None:
         if delta.text:
             self._flush_thinking()
-        self._thought += delta.thinking
-        self._said += delta.text
-        done, self._said = settled(self._said)
+        thought, line_end, self._thought = (self._thought + delta.thinking).rpartition("\n")
+        if thought.strip():
+            self._console.print(Shown(_thinking(f"{thought}{line_end}")))
+        done, self._said = settled(self._said + delta.text)
         if done:
             self._print_markdown(done)
         self._draw()

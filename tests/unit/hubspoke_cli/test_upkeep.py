@@ -112,6 +112,12 @@ class TestPs:
 
 
 @pytest.mark.parametrize("command", ["load", "unload", "pull"])
+def test_who_is_no_admin_is_told_how_to_become_one(mesh, run_at, command):
+    ran = run_at(FakeHub(mesh.hub, refuses=PermissionDenied("this identity may not")), command, "tiny")
+    assert "hubspoke token create NAME --role admin" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["load", "unload", "pull"])
 @pytest.mark.parametrize(
     ("error", "code"),
     [
