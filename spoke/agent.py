@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from hubspoke import enrol
+from hubspoke import enrol, notify
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
@@ -21,12 +21,15 @@ from hubspoke.types import LoadPlan
 from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import AUTO, OFF
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.engines.ollama_address import address, is_here, usual_address
 from spoke.engines.ollama_detected import DetectedOllama
 from spoke.engines.ollama_server import OllamaServer
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
+from spoke.gpu.apple import AppleProbe, read_sysctl
+from spoke.gpu.cards import Cards
 from spoke.gpu.memory import host_memory
 from spoke.gpu.none import NoGpus
 from spoke.gpu.nvml import NvmlProbe
@@ -43,10 +46,12 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
+    from hubspoke.types import Inventory
     from pki.credential import StoredIdentity
     from spoke.config import SpokeConfig
     from spoke.engines.base import Engine
-    from spoke.gpu.base import GpuProbe
+    from spoke.gpu.base import CardSource, GpuProbe
+    from spoke.platform import Platform
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +86,13 @@ class Agent:
             renewing = group.create_task(
                 keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
             )
+            pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
-            if self._machine.missing:
-                log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+            self._tell_what_is_lacking()
+            notify.ready(_found(self._machine.inventory))
             await self._link.run()
-            watching.cancel()
-            renewing.cancel()
+            for task in (watching, renewing, pinging):
+                task.cancel()
 
     def stop(self) -> None:
         """Take no more work, finish what runs, and leave; called again, leave without finishing."""
@@ -95,7 +101,18 @@ class Agent:
             self._link.hurry()
         else:
             self._is_stopping = True
+            notify.stopping("answers that are under way may end")
             self._link.leave("the agent was stopped")
+
+    def _tell_what_is_lacking(self) -> None:
+        """Log what keeps this machine from being of use; it may still come."""
+        for engine in self._machine.inventory.engines:
+            if engine.fault:
+                log.warning("engine not usable", extra={"engine": engine.name, "fault": engine.fault})
+        if self._machine.missing:
+            log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+        if not self._machine.inventory.models:
+            log.warning("no model to offer")
 
     def _load_identity(self) -> StoredIdentity:
         """Read who this spoke is; raise AccessError for who may not be one, PkiError for what is damaged."""
@@ -132,16 +149,23 @@ class Agent:
         return fresh
 
 
+def _found(inventory: Inventory) -> str:
+    return f"models: {len(inventory.models)}, cards: {len(inventory.gpus)}"
+
+
 async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
-    store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
-    gpus = NvmlProbe()
-    embedded = EmbeddedEngine(store, plan=config.plan, platform=platform, clock=clock)
-    engines: tuple[Engine, ...] = (embedded, *outside_engines(config, gpus))
+    store = ModelStore((_models_folder(config, directory), SHIPPED), directory / "models.json")
+    build = Build(clock)
+    cards = Cards(card_sources(platform), build.devices)
+    embedded = EmbeddedEngine(
+        store, plan=config.plan, platform=platform, clock=clock, build=build, cards=cards
+    )
+    engines: tuple[Engine, ...] = (embedded, *outside_engines(config, cards))
     agent = Agent(
         NodeFiles(directory),
-        Machine(engines, gpus, host_memory, only=frozenset(config.models)),
+        Machine(engines, cards, host_memory, only=frozenset(config.models)),
         hubs=config.hubs,
         slots=config.slots,
         version=version("hubspoke"),
@@ -152,8 +176,23 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
         with stop_signals(agent.stop):
             await agent.run()
     finally:
-        for close in (*(engine.aclose for engine in engines), store.aclose, gpus.aclose):
+        for close in (*(engine.aclose for engine in engines), store.aclose, cards.aclose):
             await contained("closing", close())
+
+
+def _models_folder(config: SpokeConfig, directory: Path) -> Path:
+    """Give the folder that models are looked for in, and log it: a slip of the pen in it is a spoke without models."""
+    folder = config.models_folder(directory)
+    if config.models_dir and not folder.is_dir():
+        log.warning("models folder not found", extra={"path": str(folder)})
+    else:
+        log.info("models folder", extra={"path": str(folder)})
+    return folder
+
+
+def card_sources(platform: Platform) -> tuple[CardSource, ...]:
+    """Build what this system's cards are seen through, beside what the embedded engine sees."""
+    return (AppleProbe(read_sysctl, host_memory),) if platform.has_apple_gpu else (NvmlProbe(),)
 
 
 def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:

@@ -42,6 +42,7 @@ TITLE: Final = "hubspoke chat"
 WIDTH: Final = 80
 HEIGHT: Final = 24
 SHELL: Final = "/bin/sh"
+TERM: Final = "xterm-256color"
 SHELL_PROMPT: Final = "$ "
 
 KEY_S: Final = 0.06
@@ -99,12 +100,15 @@ class Recording:
 
     def cast(self) -> str:
         """Give it as an asciicast, version 2."""
-        environ = {"SHELL": SHELL, "TERM": "xterm-256color"}
-        header = {"version": 2, "width": WIDTH, "height": HEIGHT, "timestamp": self._began_at}
-        lines = [
-            {**header, "title": TITLE, "env": environ},
-            *([round(at, 3), "o", said] for at, said in self._shown),
-        ]
+        header = {
+            "version": 2,
+            "width": WIDTH,
+            "height": HEIGHT,
+            "timestamp": self._began_at,
+            "title": TITLE,
+            "env": {"SHELL": SHELL, "TERM": TERM},
+        }
+        lines: list[object] = [header, *([round(at, 3), "o", said] for at, said in self._shown)]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
     def svg(self) -> str:
@@ -162,7 +166,7 @@ def _shell(state: Path) -> Iterator[int]:
     environ = {
         "PATH": os.pathsep.join((sysconfig.get_path("scripts"), os.defpath)),
         "PS1": SHELL_PROMPT,
-        "TERM": "xterm-256color",
+        "TERM": TERM,
         "HOME": str(state),
         "LANG": "C.UTF-8",
         STATE_DIR_VARIABLE: str(state),

@@ -119,11 +119,11 @@ def _pool(pool: MemoryPool) -> str:
 
 
 def _models(spoke: SpokeStatus) -> Iterator[Text]:
-    for model in spoke.inventory.models:
-        yield Text(one_line(_model(model)))
     for engine in spoke.inventory.engines:
         if engine.fault:
             yield Text(one_line(f"{engine.name} cannot be used: {engine.fault}"), style="red")
+    for model in spoke.inventory.models:
+        yield Text(one_line(_model(model)))
     if not spoke.inventory.models:
         yield Text("none")
 
