@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ import pytest
 
 from hubspoke.cli.failures import Exit
 from hubspoke.types import Capability, Delta, PullStep
+from pki.files import NodeFiles
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import WAIT_S
+from tests.fakes.real_hub import WAIT_S, real_hub, started_again
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.fakes.real_hub import RealHub
 
@@ -124,6 +126,25 @@ async def test_texts_become_vectors(hub: RealHub) -> None:
         code, output, errors = await ran(hub, "embed", "tiny", "one", "three", "--json")
     assert code == Exit.DONE, errors
     assert [vector[0] for vector in json.loads(output)["vectors"]] == [3.0, 5.0]
+
+
+@needs_signals
+async def test_a_conversation_outlives_a_restart_of_the_hub(tmp_path: Path) -> None:
+    from tests.fakes.terminal import hubspoke_at  # noqa: PLC0415  # there are none on Windows
+
+    async with AsyncExitStack() as stack:
+        async with real_hub(tmp_path) as hub, hub.spoke("den", slots=1) as spoke:
+            terminal = stack.enter_context(hubspoke_at("chat", "tiny", "--state-dir", str(tmp_path)))
+            await asyncio.to_thread(terminal.until, "tiny> ")
+            terminal.enter("hello")
+            await spoke.slots[0].answer("Hi")
+            await asyncio.to_thread(terminal.until, "tiny> ")
+        terminal.enter("anybody?")
+        assert "Error: " in await asyncio.to_thread(terminal.until, "tiny> ")
+        async with started_again(hub), hub.connected(NodeFiles(tmp_path / "den"), slots=1) as spoke:
+            terminal.enter("and now?")
+            await spoke.slots[0].answer("Here again")
+            assert "Here again" in await asyncio.to_thread(terminal.until, "tiny> ")
 
 
 @needs_signals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,28 +62,28 @@ def _model(session: Session, name: str) -> str:
         )
     if not any(name in {*model.names, model.key} for model in models):
         raise click.UsageError(f"no model {name!r} can be talked with; /model lists those that can")
-    session.change(model=name)
+    session.conversation = replace(session.conversation, model=name)
     return one_line(f"From now on {name} answers.")
 
 
 def _system(session: Session, text: str) -> str:
-    session.change(system=text)
+    session.conversation = replace(session.conversation, system=text)
     return "These are the rules now." if text else "There are no rules any more."
 
 
 def _clear(session: Session, _argument: str) -> str:
-    session.change(turns=())
+    session.conversation = replace(session.conversation, turns=())
     session.images = ()
     return "All is forgotten but the rules."
 
 
 def _think(session: Session, level: str) -> str:
     if not level:
-        session.change(think=None)
+        session.conversation = replace(session.conversation, think=None)
         return "It thinks as it likes."
     if level not in {*Effort}:
         raise click.UsageError(f"/think wants {', '.join(Effort)}, or nothing for the model's own way")
-    session.change(think=Effort(level))
+    session.conversation = replace(session.conversation, think=Effort(level))
     return f"How much it thinks: {level}."
 
 

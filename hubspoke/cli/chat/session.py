@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hubspoke.cli.chat.screen import LiveAnswer
@@ -61,10 +61,6 @@ class Session:
         self._console = console
         # Turns of one conversation profit from the spoke that has read it before.
         self._key = secrets.token_hex(8)
-
-    def change(self, **fields: object) -> None:
-        """Change the model, the rules, the effort or the turns."""
-        self.conversation = replace(self.conversation, **fields)  # type: ignore[arg-type]
 
     def ask(self, text: str) -> None:
         """Ask, and show the answer. What was said of an answer that Ctrl-C stops stays said.
