@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT_S: Final = 15.0
+WAIT_S: Final = 20.0
 """Longest wait for anything that a test expects to see."""
 
 COLUMNS: Final = 100
