@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from hub.gateway.access import MESH_HEADER, Principal
 from hub.gateway.asking import ClientGone
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER: Final = "x-request-id"
+REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id")
+"""OpenAI's clients look for the one, Anthropic's for the other."""
 
 
 class Dialect(Protocol):
@@ -42,13 +43,17 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A route: its methods and path, the dialect that it belongs to, and what it does; *is_open* needs nobody's leave."""
+    """A route: its methods and path, the dialect that it belongs to, and what it does; *is_open* needs nobody's leave.
+
+    With a *header* it is for requests that carry one of that name, whatever it says: dialects share some paths.
+    """
 
     methods: tuple[str, ...]
     path: str
     dialect: Dialect
     handler: Handler
     is_open: bool = False
+    header: str = ""
 
 
 class Busy:
@@ -85,7 +90,7 @@ class Endpoint:
         """Serve one request, and let nothing internal out."""
         exchange = Exchange(scope, receive, send)
         request_id = f"req_{secrets.token_hex(8)}"
-        exchange.common |= {MESH_HEADER: self._mesh, REQUEST_ID_HEADER: request_id}
+        exchange.common |= {MESH_HEADER: self._mesh, **dict.fromkeys(REQUEST_ID_HEADERS, request_id)}
         try:
             await self._serve(exchange)
         except ClientGone:
@@ -113,14 +118,26 @@ class Endpoint:
         await exchange.respond(status, body, headers=_advice(error, exchange))
 
 
+class WayRoute(Route):
+    """Takes the requests of one way."""
+
+    def __init__(self, way: Way, endpoint: Endpoint) -> None:
+        super().__init__(way.path, endpoint, methods=list(way.methods))
+        self._header = way.header.encode()
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say whether a request is for this way."""
+        if self._header and all(name != self._header for name, _ in scope.get("headers", ())):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 def application(
     ways: Iterable[Way], front: Front, door: Door, *, mesh: str, requests_max: int, origins: Iterable[str]
 ) -> ASGIApp:
-    """Put all *ways* together. *mesh* is the trust domain, which every response names."""
+    """Put all *ways* together, the first that fits taken. *mesh* is the trust domain, which every response names."""
     busy = Busy(requests_max)
-    routes = [
-        Route(way.path, Endpoint(way, front, door, busy, mesh), methods=list(way.methods)) for way in ways
-    ]
+    routes = [WayRoute(way, Endpoint(way, front, door, busy, mesh)) for way in ways]
     allowed = list(origins)
     cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
     return Starlette(routes=routes, middleware=[cors] if allowed else [])

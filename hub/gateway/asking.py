@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hub.dispatch.journey import Call
-from hubspoke.errors import EngineTruncated, MeshError, ModelLoading
+from hub.dispatch.journey import REQUEST_BYTES_MAX, Call
+from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading, RequestTooLarge
 from hubspoke.gathered import Gathered, GatheredVectors
 from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Started, Waiting
 from hubspoke.wire import answers, requests
@@ -225,6 +225,17 @@ def served_by(started: Started) -> dict[str, str]:
     }
 
 
+def served(started: Started) -> dict[str, object]:
+    """Give who made an answer, and how it came to that."""
+    return {
+        "spoke": started.spoke,
+        "model": started.model,
+        "model_key": started.model_key,
+        "attempt": started.attempt,
+        "queue_ms": round(started.queue_s * 1000, 1),
+    }
+
+
 class ClientGone(EngineTruncated):
     """Whoever asked went away; nobody is left to be told."""
 
@@ -251,9 +262,18 @@ async def _while_listened_to(
 
 
 def _call(request: Asked, client: Stream | Whole | WholeVectors) -> Call:
-    body = (
-        requests.embed_to_wire(request).SerializeToString()
-        if isinstance(request, EmbedRequest)
-        else requests.request_to_wire(request).SerializeToString()
-    )
+    """Give the call as gRPC would have brought it, checked like one; raise InvalidRequest or RequestTooLarge."""
+    try:
+        if isinstance(request, EmbedRequest):
+            body = requests.embed_to_wire(request).SerializeToString()
+        else:
+            body = requests.request_to_wire(request).SerializeToString()
+    except ValueError as error:  # a number that no field of a message holds
+        raise InvalidRequest(f"the request holds a number that is out of range: {error}") from error
+    if len(body) > REQUEST_BYTES_MAX:
+        raise RequestTooLarge(f"the request has {len(body)} bytes; at most {REQUEST_BYTES_MAX} are taken")
+    if isinstance(request, EmbedRequest):
+        requests.embed_from_bytes(body)
+    else:
+        requests.request_from_bytes(body)
     return Call(request, body, client)

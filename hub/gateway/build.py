@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.gateway.access import Door
+from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
 from hub.gateway.openai.routes import ROUTES as OPENAI
@@ -35,7 +36,7 @@ def gateway(
     certificate = Path(settings.certificate).expanduser() if settings.certificate else files.gateway
     key = Path(settings.key).expanduser() if settings.key else certificate
     app = application(
-        OPENAI,
+        (*ANTHROPIC, *OPENAI),
         front,
         Door(settings, keys, identities, hosts),
         mesh=TRUST_DOMAIN,
