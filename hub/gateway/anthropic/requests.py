@@ -40,6 +40,8 @@ def message_request(body: Body) -> Request:
 
 def request(body: Body, max_tokens: int) -> Request:
     """Give the request, with *max_tokens* at most to answer; raise InvalidRequest or Unsupported."""
+    if not body.messages:
+        raise InvalidRequest("there are no messages; give at least one")
     _refuse("mcp_servers", "ask tools by itself", is_asked=bool(body.mcp_servers))
     _refuse("container", "run anything by itself", is_asked=body.container is not None)
     if body.temperature is not None and not 0 <= body.temperature <= 1:

@@ -175,6 +175,8 @@ _EFFORTS: Final = {
     "low": Effort.LOW,
     "medium": Effort.MEDIUM,
     "high": Effort.HIGH,
+    "xhigh": Effort.HIGH,
+    "max": Effort.HIGH,
 }
 _CHOICES: Final = {"auto": Calling.AUTO, "none": Calling.NONE, "required": Calling.REQUIRED}
 _TOKENS_MAX: Final = 2**32 - 1
@@ -222,6 +224,8 @@ def completion_request(body: CompletionBody) -> Request:
 
 def conversation(messages: list[ChatMessage]) -> tuple[Message, ...]:
     """Give the turns; a tool's result is told by the name of the call that it belongs to."""
+    if not messages:
+        raise InvalidRequest("there are no messages; give at least one")
     names: dict[str, str] = {}
     turns: list[Message] = []
     for message in messages:

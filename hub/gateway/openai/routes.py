@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hub.gateway.app import Way
-from hub.gateway.openai import chat, embeddings, models
+from hub.gateway.openai import chat, embeddings, models, responses
 from hub.gateway.openai.errors import OpenAi
 
 _DIALECT: Final = OpenAi()
@@ -17,6 +17,7 @@ ROUTES: Final = tuple(
         (("POST",), "/chat/completions", chat.chat),
         (("POST",), "/completions", chat.completion),
         (("POST",), "/embeddings", embeddings.embeddings),
+        (("POST",), "/responses", responses.responses),
         (("GET",), "/models", models.models),
         (("GET",), "/models/{model:path}", models.model),
     )
