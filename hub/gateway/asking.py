@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from hub.dispatch.journey import REQUEST_BYTES_MAX, Call
 from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading, RequestTooLarge
 from hubspoke.gathered import Gathered, GatheredVectors
-from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Started, Waiting
+from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
 from hubspoke.wire import answers, requests
 
 if TYPE_CHECKING:
-    from hub.core.needs import Asked
     from hub.dispatch.journey import Dispatch
     from hub.gateway.exchange import Exchange
     from hubspoke.gathered import Answer, Vectors
-    from hubspoke.types import Event, Request
+    from hubspoke.types import Event
+
+T = TypeVar("T", Request, EmbedRequest)
 
 KEEP_ALIVE_S: Final = 10.0
 """How often a client that waits for a stream hears something; proxies and clients give up on silence."""
@@ -178,12 +179,40 @@ class WholeVectors:
                 self.vectors.add(finished)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked(Generic[T]):
+    """A request that the mesh's own checks have let through, and how it is encoded."""
+
+    request: T
+    body: bytes
+
+
+def checked(request: T) -> Checked[T]:
+    """Hold what a dialect has made of its body to the same checks as what comes by gRPC.
+
+    Raise InvalidRequest or RequestTooLarge.
+    """
+    try:
+        if isinstance(request, EmbedRequest):
+            body = requests.embed_to_wire(request).SerializeToString()
+            requests.embed_from_bytes(body)
+        else:
+            body = requests.request_to_wire(request).SerializeToString()
+            requests.request_from_bytes(body)
+    except (ValueError, TypeError, OverflowError) as error:
+        # What protobuf cannot hold: a number that is too large, or half of a surrogate pair.
+        raise InvalidRequest(f"the request holds what cannot be sent: {error}") from error
+    if len(body) > REQUEST_BYTES_MAX:
+        raise RequestTooLarge(f"the request has {len(body)} bytes; at most {REQUEST_BYTES_MAX} are taken")
+    return Checked(request, body)
+
+
 async def stream(
-    exchange: Exchange, dispatch: Dispatch, request: Request, voice: Voice, outcome: Outcome
+    exchange: Exchange, dispatch: Dispatch, request: Checked[Request], voice: Voice, outcome: Outcome
 ) -> None:
     """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
     client = Stream(exchange, voice, outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
         await _while_listened_to(exchange, answering, client)
     except MeshError as error:
@@ -194,20 +223,24 @@ async def stream(
         await exchange.end()
 
 
-async def whole(exchange: Exchange, dispatch: Dispatch, request: Request, outcome: Outcome) -> Answer:
+async def whole(
+    exchange: Exchange, dispatch: Dispatch, request: Checked[Request], outcome: Outcome
+) -> Answer:
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     await _while_listened_to(exchange, answering, None)
     answer = client.answer.answer()
     exchange.common |= served_by(answer.started)
     return answer
 
 
-async def vectors(exchange: Exchange, dispatch: Dispatch, request: EmbedRequest, outcome: Outcome) -> Vectors:
+async def vectors(
+    exchange: Exchange, dispatch: Dispatch, request: Checked[EmbedRequest], outcome: Outcome
+) -> Vectors:
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
-    client = WholeVectors(len(request.inputs), outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    client = WholeVectors(len(request.request.inputs), outcome)
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     await _while_listened_to(exchange, answering, None)
     made = client.vectors.vectors()
     exchange.common |= served_by(made.started)
@@ -259,21 +292,3 @@ async def _while_listened_to(
     if answering.cancelled():
         raise ClientGone("whoever asked went away")
     answering.result()
-
-
-def _call(request: Asked, client: Stream | Whole | WholeVectors) -> Call:
-    """Give the call as gRPC would have brought it, checked like one; raise InvalidRequest or RequestTooLarge."""
-    try:
-        if isinstance(request, EmbedRequest):
-            body = requests.embed_to_wire(request).SerializeToString()
-        else:
-            body = requests.request_to_wire(request).SerializeToString()
-    except ValueError as error:  # a number that no field of a message holds
-        raise InvalidRequest(f"the request holds a number that is out of range: {error}") from error
-    if len(body) > REQUEST_BYTES_MAX:
-        raise RequestTooLarge(f"the request has {len(body)} bytes; at most {REQUEST_BYTES_MAX} are taken")
-    if isinstance(request, EmbedRequest):
-        requests.embed_from_bytes(body)
-    else:
-        requests.request_from_bytes(body)
-    return Call(request, body, client)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hub.gateway.access import Door
 from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
 from hub.gateway.openai.routes import ROUTES as OPENAI
+from hub.gateway.openapi import described
 from pki.identity import TRUST_DOMAIN
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from hub.keys import Keys
     from pki.address import Host
     from pki.files import HubFiles
+
+
+WAYS: Final = (*ANTHROPIC, *OPENAI)
+"""Every dialect's routes. Those for requests with a certain header come before those for all."""
 
 
 def gateway(
@@ -36,7 +42,7 @@ def gateway(
     certificate = Path(settings.certificate).expanduser() if settings.certificate else files.gateway
     key = Path(settings.key).expanduser() if settings.key else certificate
     app = application(
-        (*ANTHROPIC, *OPENAI),
+        (*WAYS, described(WAYS, version("hubspoke"))),
         front,
         Door(settings, keys, identities, hosts),
         mesh=TRUST_DOMAIN,

@@ -99,18 +99,21 @@ class Front:
             return await asking.vectors(exchange, self._dispatch, resolved, outcome)
 
     @contextmanager
-    def _metered(self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome) -> Iterator[T]:
+    def _metered(
+        self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome
+    ) -> Iterator[asking.Checked[T]]:
         """Give *request* with the model that it means; keep its quota, and write down what it cost, however it ends."""
         name = self._named(request)
-        resolved = replace(request, model=name)
         key = principal.key
         if key is None:
-            yield resolved
+            yield asking.checked(replace(request, model=name))
             return
-        exchange.common |= _left(self._keys.admit(key, request.model if request.model != AUTO else name))
+        is_batch = Priority.BATCH in {request.priority, key.priority}
+        priority = Priority.BATCH if is_batch else Priority.INTERACTIVE
+        resolved = asking.checked(replace(request, model=name, priority=priority))
+        exchange.common |= _left(self._keys.admit(key, name if request.model == AUTO else request.model))
         try:
-            is_batch = Priority.BATCH in {request.priority, key.priority}
-            yield replace(resolved, priority=Priority.BATCH) if is_batch else resolved
+            yield resolved
         finally:
             if outcome.started is not None:
                 self._keys.charge(key, name, _cost(outcome))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -12,19 +11,16 @@ import httpx
 import pytest
 
 from hubspoke.types import (
-    Calling,
-    Capability,
     Delta,
-    Effort,
     Finished,
     FinishReason,
     KeyPlan,
-    Speaker,
     ToolCallPart,
     Usage,
 )
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
+from tests.gateway.talk import CALLS, able_engine, events
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -33,46 +29,11 @@ if TYPE_CHECKING:
 
 ASK = {"model": "tiny", "max_tokens": 64, "messages": [{"role": "user", "content": "hello"}]}
 WEATHER = {"name": "weather", "description": "tells it", "input_schema": {"type": "object", "properties": {}}}
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 16).decode()
-ABLE = frozenset({
-    Capability.CHAT,
-    Capability.TOOLS,
-    Capability.VISION,
-    Capability.THINKING,
-    Capability.JSON_SCHEMA,
-    Capability.SAMPLING,
-})  # fmt: skip
-
-CALLS = (
-    Delta(thinking="hm"),
-    Delta("I look."),
-    Delta(tool_calls=(ToolCallPart(0, "call_a", "weather", '{"city":'),)),
-    Delta(tool_calls=(ToolCallPart(0, arguments='"Rome"}'),)),
-    Delta(tool_calls=(ToolCallPart(1, "", "weather", "{}"),)),
-    Finished(FinishReason.TOOL_CALLS, Usage(prompt_tokens=30, output_tokens=9, cached_tokens=20)),
-)
-
-
-def able_engine(*script: object) -> FakeEngine:
-    """An engine whose model can do everything."""
-    return FakeEngine(a_model(capabilities=ABLE), script=script or ("Hello", " world"))
 
 
 def streamed(gateway: Gateway) -> AbstractAsyncContextManager[httpx.Response]:
     """Ask for a stream, to be read as it comes."""
     return gateway.http.stream("POST", "/v1/messages", json=ASK | {"stream": True})
-
-
-def events(text: str) -> list[tuple[str, dict[str, object]]]:
-    """Read the events of a stream; every one has to be named as its payload says."""
-    read = []
-    for event in text.split("\n\n"):
-        lines = [line for line in event.splitlines() if not line.startswith(":")]
-        if lines:
-            name, payload = lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))
-            assert payload["type"] == name
-            read.append((name, payload))
-    return read
 
 
 async def test_a_whole_answer_has_the_text_the_usage_and_who_made_it(gateway: Gateway) -> None:
@@ -154,138 +115,6 @@ async def test_a_call_with_nonsense_is_an_error(gateway: Gateway) -> None:
         response = await gateway.http.post("/v1/messages", json=ASK | {"tools": [WEATHER]})
     assert (response.status_code, response.json()["error"]["reason"]) == (500, "invalid_output")
     assert response.headers["x-should-retry"] == "false"
-
-
-async def test_a_conversation_like_claude_codes_reaches_the_engine_whole(gateway: Gateway) -> None:
-    asked = {
-        "model": "tiny",
-        "max_tokens": 32000,
-        "stream": True,
-        "temperature": 1,
-        "system": [
-            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2; cch=1a2b3;"},
-            {"type": "text", "text": "You are a tool.", "cache_control": {"type": "ephemeral"}},
-            {"type": "text", "text": "Be brief."},
-        ],
-        "tools": [WEATHER | {"cache_control": {"type": "ephemeral"}, "type": "custom"}],
-        "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
-        "thinking": {"type": "enabled", "budget_tokens": 31999},
-        "metadata": {"user_id": "user_1_session_2"},
-        "context_management": {"edits": []},
-        "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
-            {
-                "role": "assistant",
-                "content": [
-                    {"type": "thinking", "thinking": "hm", "signature": "s"},
-                    {"type": "redacted_thinking", "data": "xx"},
-                    {"type": "text", "text": "I look."},
-                    {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Rome"}},
-                    {"type": "tool_use", "id": "t2", "name": "weather", "input": {}},
-                ],
-            },
-            {
-                "role": "user",
-                "content": [
-                    {"type": "tool_result", "tool_use_id": "t1", "content": "sun"},
-                    {
-                        "type": "tool_result",
-                        "tool_use_id": "t2",
-                        "is_error": True,
-                        "content": [
-                            {"type": "text", "text": "no such city"},
-                            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
-                        ],
-                    },
-                    {"type": "text", "text": "go on", "cache_control": {"type": "ephemeral"}},
-                ],
-            },
-            {"role": "user", "content": "please"},
-        ],
-    }  # fmt: skip
-    headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "claude-code-20250219,interleaved"}
-    engine = able_engine()
-    async with gateway.spoke(engine):
-        response = await gateway.http.post("/v1/messages?beta=true", json=asked, headers=headers)
-    assert events(response.text)[-1][0] == "message_stop"
-    assert "x-hubspoke-degraded-from" not in response.headers
-    (request,) = engine.requests
-    system, user, assistant, first, second, last = request.messages
-    assert system.text == "You are a tool.\n\nBe brief."
-    assert user.text == "one\n\ntwo"
-    assert (assistant.text, assistant.thinking) == ("I look.", "hm")
-    assert [(call.id, call.arguments) for call in assistant.tool_calls] == [
-        ("t1", '{"city":"Rome"}'),
-        ("t2", "{}"),
-    ]
-    assert (first.speaker, first.tool_name, first.tool_call_id, first.text) == (
-        Speaker.TOOL,
-        "weather",
-        "t1",
-        "sun",
-    )
-    assert second.text == "The tool failed: no such city"
-    assert (last.speaker, last.text, len(last.images)) == (Speaker.USER, "go on\n\nplease", 1)
-    assert request.thinking is Effort.HIGH
-    assert request.tool_choice.parallel is False
-    assert request.session_key == "user_1_session_2"
-    assert request.max_output_tokens == 32000
-
-
-@pytest.mark.parametrize(
-    ("given", "thinks"),
-    [
-        ({}, Effort.NONE),
-        ({"thinking": {"type": "disabled"}}, Effort.NONE),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, Effort.LOW),
-        ({"thinking": {"type": "enabled", "budget_tokens": 10_000}}, Effort.MEDIUM),
-        ({"thinking": {"type": "adaptive"}}, None),
-        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, Effort.HIGH),
-    ],
-)
-async def test_a_budget_becomes_an_effort(
-    gateway: Gateway, given: dict[str, object], thinks: Effort | None
-) -> None:
-    engine = able_engine()
-    async with gateway.spoke(engine):
-        assert (await gateway.http.post("/v1/messages", json=ASK | given)).status_code == 200
-    assert engine.requests[0].thinking is thinks
-
-
-@pytest.mark.parametrize(
-    ("choice", "mode", "name"),
-    [
-        ({"type": "any"}, Calling.REQUIRED, ""),
-        ({"type": "tool", "name": "weather"}, Calling.REQUIRED, "weather"),
-        ({"type": "none"}, Calling.NONE, ""),
-    ],
-)
-async def test_a_tool_choice_is_kept(
-    gateway: Gateway, choice: dict[str, str], mode: Calling, name: str
-) -> None:
-    engine = able_engine()
-    async with gateway.spoke(engine):
-        asked = ASK | {"tools": [WEATHER], "tool_choice": choice}
-        assert (await gateway.http.post("/v1/messages", json=asked)).status_code == 200
-    assert (engine.requests[0].tool_choice.mode, engine.requests[0].tool_choice.name) == (mode, name)
-
-
-async def test_what_is_sampled_and_formatted_is_kept(gateway: Gateway) -> None:
-    asked = ASK | {
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "top_k": 5,
-        "stop_sequences": ["END"],
-        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
-    }
-    engine = able_engine()
-    async with gateway.spoke(engine):
-        assert (await gateway.http.post("/v1/messages", json=asked)).status_code == 200
-    (request,) = engine.requests
-    sampling = request.sampling
-    assert (round(sampling.temperature, 3), round(sampling.top_p, 3), sampling.top_k) == (0.5, 0.9, 5)
-    assert request.stop == ("END",)
-    assert json.loads(request.format.schema) == {"type": "object"}
 
 
 async def test_a_model_that_cannot_think_answers_without_and_a_header_says_so(gateway: Gateway) -> None:

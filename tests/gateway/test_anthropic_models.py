@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tests.fakes.engine import PROMPT_TOKENS, FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
-from tests.gateway.test_anthropic_messages import ASK, PNG, able_engine
+from tests.gateway.talk import PNG, able_engine
+from tests.gateway.test_anthropic_messages import ASK
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Gateway

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.test_anthropic_messages import PNG, able_engine
+from tests.gateway.talk import PNG, able_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ import pytest
 from hubspoke.types import Calling, Delta, Effort, Finished, FinishReason, Speaker, ToolCallPart, Usage
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
-from tests.gateway.test_anthropic_messages import CALLS, able_engine, events
+from tests.gateway.talk import CALLS, able_engine, events
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Gateway

@@ -82,7 +82,7 @@ class OutputConfig(msgspec.Struct):
     format: OutputFormat | None = None
 
 
-class Body(msgspec.Struct, kw_only=True):
+class MessagesBody(msgspec.Struct, kw_only=True):
     """The body of a request, whether it is to be answered or to be counted."""
 
     model: str

@@ -10,7 +10,7 @@ import msgspec
 
 from hub.core.estimator import BYTES_PER_TOKEN
 from hub.core.needs import ask_of
-from hub.gateway.anthropic.bodies import Body
+from hub.gateway.anthropic.bodies import MessagesBody
 from hub.gateway.anthropic.messages import as_able
 from hub.gateway.anthropic.requests import request
 from hub.gateway.parsing import parse
@@ -33,7 +33,7 @@ async def count_tokens(front: Front, exchange: Exchange, principal: Principal) -
     A model with a free slot is asked for one token, and its engine has then counted the prompt, and has it in its cache.
     Otherwise nothing is loaded or kept waiting for a mere number: the bytes are counted, and a header says so.
     """
-    asked = as_able(front, exchange, request(parse(await exchange.body(), Body), max_tokens=1))
+    asked = as_able(front, exchange, request(parse(await exchange.body(), MessagesBody), max_tokens=1))
     known = front.meant(asked.model)
     counted = 0
     if not known or any(_has_free_slot(model) for model in known):

@@ -9,7 +9,7 @@ import msgspec
 
 from hub.core.needs import needs
 from hub.gateway.anthropic.answers import MessageVoice, message
-from hub.gateway.anthropic.bodies import Body
+from hub.gateway.anthropic.bodies import MessagesBody
 from hub.gateway.anthropic.requests import message_request
 from hub.gateway.app import REQUEST_ID_HEADERS
 from hub.gateway.parsing import parse
@@ -27,7 +27,7 @@ DEGRADED_HEADER: Final = "x-hubspoke-degraded-from"
 
 async def messages(front: Front, exchange: Exchange, principal: Principal) -> None:
     """Answer a conversation."""
-    body = parse(await exchange.body(), Body)
+    body = parse(await exchange.body(), MessagesBody)
     request = as_able(front, exchange, message_request(body))
     if body.stream:
         voice = MessageVoice(exchange.common[REQUEST_ID_HEADERS[0]])

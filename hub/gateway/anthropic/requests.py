@@ -10,7 +10,7 @@ from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import Calling, Effort, JsonFormat, Request, Sampling, Tool, ToolChoice
 
 if TYPE_CHECKING:
-    from hub.gateway.anthropic.bodies import Body, Choice, OfferedTool, Thinking
+    from hub.gateway.anthropic.bodies import Choice, MessagesBody, OfferedTool, Thinking
 
 LOW_TOKENS_MAX: Final = 4_096
 MEDIUM_TOKENS_MAX: Final = 16_384
@@ -31,17 +31,17 @@ _EFFORTS: Final = {
 }
 
 
-def message_request(body: Body) -> Request:
+def message_request(body: MessagesBody) -> Request:
     """Give a request that is to be answered; raise InvalidRequest or Unsupported."""
     if body.max_tokens is None or body.max_tokens < 1:
         raise InvalidRequest("max_tokens is missing, or less than 1; say how long the answer may be")
     return request(body, body.max_tokens)
 
 
-def request(body: Body, max_tokens: int) -> Request:
+def request(body: MessagesBody, max_tokens: int) -> Request:
     """Give the request, with *max_tokens* at most to answer; raise InvalidRequest or Unsupported."""
     if not body.messages:
-        raise InvalidRequest("there are no messages; give at least one")
+        raise InvalidRequest("messages is empty; give at least one")
     _refuse("mcp_servers", "ask tools by itself", is_asked=bool(body.mcp_servers))
     _refuse("container", "run anything by itself", is_asked=body.container is not None)
     if body.temperature is not None and not 0 <= body.temperature <= 1:
@@ -102,7 +102,7 @@ def _effort(thinking: Thinking | None, named: str | None) -> Effort | None:
             raise InvalidRequest("thinking must be disabled, adaptive, or enabled with budget_tokens")
 
 
-def _format(body: Body) -> JsonFormat | None:
+def _format(body: MessagesBody) -> JsonFormat | None:
     configured = body.output_config.format if body.output_config else None
     wanted = configured or body.output_format
     if wanted is None:

@@ -189,6 +189,8 @@ def chat_request(body: ChatBody) -> Request:
     _refuse("logit_bias", "to bias single tokens", is_asked=bool(body.logit_bias))
     _refuse("functions", "functions without tools; use tools", is_asked=bool(body.functions))
     _refuse("modalities", "anything but text", is_asked=set(body.modalities or ["text"]) != {"text"})
+    if not body.messages:
+        raise InvalidRequest("messages is empty; give at least one")
     tools = tuple(_tool(tool) for tool in body.tools or ())
     return Request(
         model=body.model,
@@ -224,8 +226,6 @@ def completion_request(body: CompletionBody) -> Request:
 
 def conversation(messages: list[ChatMessage]) -> tuple[Message, ...]:
     """Give the turns; a tool's result is told by the name of the call that it belongs to."""
-    if not messages:
-        raise InvalidRequest("there are no messages; give at least one")
     names: dict[str, str] = {}
     turns: list[Message] = []
     for message in messages:

@@ -14,7 +14,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def tell(what, **facts):
-    print(json.dumps({"what": what, **facts}), flush=True)
+    sys.stdout.write(json.dumps({"what": what, **facts}) + "\n")
 
 
 def chat(client, model):
@@ -74,7 +74,11 @@ def count(client, model):
 
 
 def models(client, model):
-    tell("models", ids=[found.id for found in client.models.list(limit=1)], one=client.models.retrieve(model).id)
+    tell(
+        "models",
+        ids=[found.id for found in client.models.list(limit=1)],
+        one=client.models.retrieve(model).id,
+    )
 
 
 if __name__ == "__main__":

@@ -14,12 +14,18 @@ WEATHER = {
 
 
 def tell(what, **facts):
-    print(json.dumps({"what": what, **facts}), flush=True)
+    sys.stdout.write(json.dumps({"what": what, **facts}) + "\n")
 
 
 def chat(client, model):
     made = client.responses.create(model=model, input="hello", instructions="be brief", metadata={"a": "b"})
-    tell("chat", text=made.output_text, status=made.status, usage=made.usage.total_tokens, metadata=made.metadata)
+    tell(
+        "chat",
+        text=made.output_text,
+        status=made.status,
+        usage=made.usage.total_tokens,
+        metadata=made.metadata,
+    )
 
 
 def stream(client, model):
