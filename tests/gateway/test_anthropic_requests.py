@@ -57,6 +57,7 @@ CLAUDE_CODE = {
                 {"type": "text", "text": "go on", "cache_control": {"type": "ephemeral"}},
             ],
         },
+        {"role": "system", "content": [{"type": "text", "text": "be kind"}]},
         {"role": "user", "content": "please"},
     ],
 }  # fmt: skip
@@ -86,7 +87,11 @@ async def test_a_conversation_like_claude_codes_reaches_the_engine_whole(gateway
         "sun",
     )
     assert second.text == "The tool failed: no such city"
-    assert (last.speaker, last.text, len(last.images)) == (Speaker.USER, "go on\n\nplease", 1)
+    assert (last.speaker, last.text, len(last.images)) == (
+        Speaker.USER,
+        "go on\n\n<system>\nbe kind\n</system>\n\nplease",
+        1,
+    )
     assert request.thinking is Effort.HIGH
     assert request.tool_choice.parallel is False
     assert request.session_key == "user_1_session_2"
@@ -147,3 +152,21 @@ async def test_what_is_sampled_and_formatted_is_kept(gateway: Gateway) -> None:
     assert (round(sampling.temperature, 3), round(sampling.top_p, 3), sampling.top_k) == (0.5, 0.9, 5)
     assert request.stop == ("END",)
     assert json.loads(request.format.schema) == {"type": "object"}
+
+
+async def test_a_first_turn_of_the_system_is_the_systems(gateway: Gateway) -> None:
+    engine = able_engine()
+    turns = [{"role": "system", "content": "be brief"}, *ASK["messages"]]
+    async with gateway.spoke(engine):
+        response = await gateway.http.post("/v1/messages", json=ASK | {"messages": turns})
+    assert response.status_code == 200
+    assert [turn.speaker for turn in engine.requests[0].messages] == [Speaker.SYSTEM, Speaker.USER]
+
+
+async def test_a_tool_may_be_described_at_length(gateway: Gateway) -> None:
+    engine = able_engine()
+    long = WEATHER | {"description": "x" * 20_000}
+    async with gateway.spoke(engine):
+        response = await gateway.http.post("/v1/messages", json=ASK | {"tools": [long]})
+    assert response.status_code == 200
+    assert len(engine.requests[0].tools[0].description) == 20_000

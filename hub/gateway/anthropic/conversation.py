@@ -31,7 +31,7 @@ def conversation(system: str | list[Block] | None, turns: Iterable[Turn]) -> tup
     names: dict[str, str] = {}
     said = _system(system)
     for turn in turns:
-        said += _messages(turn, names)
+        said += _later(turn) if turn.role == "system" and said else _messages(turn, names)
     return tuple(_merged(said))
 
 
@@ -39,6 +39,11 @@ def _system(system: str | list[Block] | None) -> list[Message]:
     blocks = [system] if isinstance(system, str) else [_text(block) for block in system or ()]
     text = BETWEEN_BLOCKS.join(block for block in blocks if block and not block.startswith(BILLING_NOTE))
     return [Message(Speaker.SYSTEM, text)] if text else []
+
+
+def _later(turn: Turn) -> list[Message]:
+    """Give what the system says in the middle, as Claude Code has it, as the user's: many templates want it first only."""
+    return [Message(Speaker.USER, f"<system>\n{told.text}\n</system>") for told in _system(turn.content)]
 
 
 def _messages(turn: Turn, names: dict[str, str]) -> list[Message]:
