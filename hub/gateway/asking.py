@@ -214,7 +214,7 @@ async def stream(
     client = Stream(exchange, voice, outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
-        await _while_listened_to(exchange, answering, client)
+        await _while_listened_to(exchange, answering, client, outcome)
     except MeshError as error:
         if not exchange.has_begun:
             raise
@@ -229,10 +229,8 @@ async def whole(
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _while_listened_to(exchange, answering, None)
-    answer = client.answer.answer()
-    exchange.common |= served_by(answer.started)
-    return answer
+    await _while_listened_to(exchange, answering, None, outcome)
+    return client.answer.answer()
 
 
 async def vectors(
@@ -241,10 +239,8 @@ async def vectors(
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _while_listened_to(exchange, answering, None)
-    made = client.vectors.vectors()
-    exchange.common |= served_by(made.started)
-    return made
+    await _while_listened_to(exchange, answering, None, outcome)
+    return client.vectors.vectors()
 
 
 def served_by(started: Started) -> dict[str, str]:
@@ -274,7 +270,7 @@ class ClientGone(EngineTruncated):
 
 
 async def _while_listened_to(
-    exchange: Exchange, answering: asyncio.Task[object], client: Stream | None
+    exchange: Exchange, answering: asyncio.Task[object], client: Stream | None, outcome: Outcome
 ) -> None:
     """Wait for the end of *answering*, which a client that goes away ends early; keep a *client* alive meanwhile."""
     gone = asyncio.create_task(exchange.gone())
@@ -289,6 +285,8 @@ async def _while_listened_to(
         for task in (answering, gone):
             task.cancel()
         await asyncio.wait({answering, gone})
+    if outcome.started is not None:
+        exchange.common |= served_by(outcome.started)  # of a failure too: work may have run
     if answering.cancelled():
         raise ClientGone("whoever asked went away")
     answering.result()

@@ -218,6 +218,19 @@ async def test_a_spoke_lost_midway_ends_the_stream_in_an_error_event(gateway: Ga
     assert payload["error"]["reason"] == "spoke_lost"
 
 
+async def test_a_spoke_lost_midway_is_not_to_be_asked_again_by_a_client_that_wants_the_whole(
+    gateway: Gateway,
+) -> None:
+    async with gateway.hub.spoke("den", slots=1) as spoke, asyncio.timeout(WAIT_S):
+        asking = asyncio.create_task(gateway.http.post("/v1/messages", json=ASK))
+        assignment = await spoke.slots[0].assignment()
+        await spoke.slots[0].delta(assignment.attempt, "Hel")
+        await spoke.channel.close()
+        response = await asking
+    assert (response.status_code, response.json()["error"]["type"]) == (500, "api_error")
+    assert response.headers["x-should-retry"] == "false"
+
+
 async def test_a_client_that_goes_away_frees_the_slot(gateway: Gateway) -> None:
     engine = FakeEngine(a_model(), script=("Hel", Gate()))
     async with gateway.spoke(engine), asyncio.timeout(WAIT_S):
