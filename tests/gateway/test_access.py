@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from hub.certificate import keep_gateway_fresh
 from hub.config import GatewayConfig
 from hubspoke.admin import AdminClient
 from hubspoke.types import KeyPlan, Priority
+from pki.address import parse_host
 from pki.identity import Role
+from pki.profiles import GATEWAY_LIFETIME
+from tests.fakes.clock import MovableClock
 from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.hub import make_mesh
 from tests.gateway.conftest import a_gateway
 
 if TYPE_CHECKING:
@@ -176,3 +182,17 @@ async def test_a_certificate_of_the_mesh_is_as_good_as_a_key(tmp_path: Path) -> 
             context.load_cert_chain(files.identity)
             async with httpx.AsyncClient(verify=context, trust_env=False) as http:
                 assert (await http.get(url)).status_code == status
+
+
+def test_the_certificate_is_renewed_at_half_of_its_life_and_learns_new_addresses(tmp_path: Path) -> None:
+    files = make_mesh(tmp_path).hub
+    first = files.load_gateway()
+    clock = MovableClock()
+    clock.move(GATEWAY_LIFETIME.total_seconds() / 4)
+    keep_gateway_fresh(files, (parse_host("192.168.7.7"),), clock)
+    assert files.load_gateway().chain == first.chain
+    clock.move(GATEWAY_LIFETIME.total_seconds() / 2)
+    keep_gateway_fresh(files, (parse_host("192.168.7.7"),), clock)
+    renewed = files.load_gateway()
+    assert renewed.not_after - first.not_after >= GATEWAY_LIFETIME / 2 - timedelta(seconds=1)
+    assert renewed.hosts == (*first.hosts, "192.168.7.7")
