@@ -56,6 +56,25 @@ class Front:
         at = partial(time_of_day, self._clock)
         return catalogue.models(self._sessions.registry, self._sessions.traffic(), at)
 
+    def named(self) -> Mapping[str, ModelSummary]:
+        """Give every name that can be asked, aliases too, with its model."""
+        found: dict[str, ModelSummary] = {}
+        for model in self.models():
+            for name in model.names:
+                found.setdefault(name, model)  # of several, the most replicated, as asking for it would
+        for alias in self._aliases:
+            for model in self.meant(alias):
+                found.setdefault(alias, model)
+        return found
+
+    def meant(self, name: str) -> tuple[ModelSummary, ...]:
+        """Give the models that *name* may stand for: one, all of them for AUTO, none when no spoke has it."""
+        models, named = self.models(), self._aliases.get(name, name)
+        if named == AUTO:
+            return models
+        tagged = catalogue.canonical(named)
+        return tuple(model for model in models if named == model.key or tagged in _tagged(model))[:1]
+
     @property
     def aliases(self) -> Mapping[str, str]:
         """Names that stand for others."""
@@ -104,6 +123,10 @@ class Front:
         if name != AUTO:
             return name
         return catalogue.automatic(self._sessions.registry, needs(request))
+
+
+def _tagged(model: ModelSummary) -> set[str]:
+    return {catalogue.canonical(name) for name in model.names}
 
 
 def _left(left: Left) -> dict[str, str]:
