@@ -13,6 +13,8 @@ from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Started, W
 from hubspoke.wire import answers, requests
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hub.core.needs import Asked
     from hub.dispatch.journey import Dispatch
     from hub.gateway.exchange import Exchange
@@ -185,7 +187,7 @@ async def stream(
     client = Stream(exchange, voice, outcome)
     answering = asyncio.create_task(dispatch.answer(_call(request, client)))
     try:
-        await _while_listened_to(exchange, answering, client)
+        await while_listened_to(exchange, answering, client.keep_alive)
     except MeshError as error:
         if not exchange.has_begun:
             raise
@@ -198,7 +200,7 @@ async def whole(exchange: Exchange, dispatch: Dispatch, request: Request, outcom
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
     answering = asyncio.create_task(dispatch.answer(_call(request, client)))
-    await _while_listened_to(exchange, answering, None)
+    await while_listened_to(exchange, answering)
     answer = client.answer.answer()
     exchange.common |= served_by(answer.started)
     return answer
@@ -208,7 +210,7 @@ async def vectors(exchange: Exchange, dispatch: Dispatch, request: EmbedRequest,
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(_call(request, client)))
-    await _while_listened_to(exchange, answering, None)
+    await while_listened_to(exchange, answering)
     made = client.vectors.vectors()
     exchange.common |= served_by(made.started)
     return made
@@ -229,31 +231,31 @@ class ClientGone(EngineTruncated):
     """Whoever asked went away; nobody is left to be told."""
 
 
-async def _while_listened_to(
-    exchange: Exchange, answering: asyncio.Task[object], client: Stream | None
+async def while_listened_to(
+    exchange: Exchange,
+    work: asyncio.Task[object],
+    keep_alive: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Wait for the end of *answering*, which a client that goes away ends early; keep a *client* alive meanwhile."""
+    """Wait for the end of *work*, which a client that goes away ends early; call *keep_alive* now and then meanwhile.
+
+    Raise ClientGone, or what *work* raises.
+    """
     gone = asyncio.create_task(exchange.gone())
     try:
-        while not answering.done():
-            await asyncio.wait({answering, gone}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+        while not work.done():
+            await asyncio.wait({work, gone}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
                 break
-            if client is not None and not answering.done():
-                await client.keep_alive()
+            if keep_alive is not None and not work.done():
+                await keep_alive()
     finally:
-        for task in (answering, gone):
+        for task in (work, gone):
             task.cancel()
-        await asyncio.wait({answering, gone})
-    if answering.cancelled():
+        await asyncio.wait({work, gone})
+    if work.cancelled():
         raise ClientGone("whoever asked went away")
-    answering.result()
+    work.result()
 
 
 def _call(request: Asked, client: Stream | Whole | WholeVectors) -> Call:
-    body = (
-        requests.embed_to_wire(request).SerializeToString()
-        if isinstance(request, EmbedRequest)
-        else requests.request_to_wire(request).SerializeToString()
-    )
-    return Call(request, body, client)
+    return Call(request, requests.checked_bytes(request), client)
