@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hub.gateway.access import Door
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
+from hub.gateway.ollama.routes import ROUTES as OLLAMA
 from hub.gateway.openai.routes import ROUTES as OPENAI
 from pki.identity import TRUST_DOMAIN
 
@@ -35,7 +36,7 @@ def gateway(
     certificate = Path(settings.certificate).expanduser() if settings.certificate else files.gateway
     key = Path(settings.key).expanduser() if settings.key else certificate
     app = application(
-        OPENAI,
+        (*OPENAI, *OLLAMA),
         front,
         Door(settings, keys, identities, hosts),
         mesh=TRUST_DOMAIN,

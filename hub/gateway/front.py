@@ -117,6 +117,14 @@ class Front:
                 async for event in events:
                     yield event
 
+    async def let_go(self, exchange: Exchange, principal: Principal, request: Request) -> None:
+        """Take the model of *request* out of memory for whoever may move models; for others that is a mere hint."""
+        with self._metered(exchange, principal, request, asking.Outcome()) as resolved:
+            if principal.may_move_models:
+                await self.upkeep.unload(resolved.model, None)
+            else:
+                catalogue.resolve(self._sessions.registry, resolved.model)
+
     @contextmanager
     def _metered(self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome) -> Iterator[T]:
         """Give *request* with the model that it means; keep its quota, and write down what it cost, however it ends."""
