@@ -85,16 +85,18 @@ def chat_request(body: ChatBody) -> Request:
 
 def generate_request(body: GenerateBody) -> Request:
     """Give a prompt as a conversation of one turn, or as it is when it is raw; raise InvalidRequest or Unsupported."""
-    _refuse("suffix", "to fill in before a suffix", is_asked=bool(body.suffix))
-    _refuse("template", "other templates than the model's own", is_asked=bool(body.template))
-    _refuse(
-        "context", "to go on from tokens; send the conversation to /api/chat", is_asked=bool(body.context)
-    )
+    _refuse("suffix", "fill in what comes before a suffix", is_asked=bool(body.suffix))
+    _refuse("template", "use another template than the model's own", is_asked=bool(body.template))
+    _refuse("context", "go on from tokens; send the conversation to /api/chat", is_asked=bool(body.context))
     prompt = body.prompt or ""
     if body.raw:
-        _refuse("system", "a system prompt beside a raw one", is_asked=bool(body.system))
-        _refuse("images", "pictures beside a raw prompt", is_asked=bool(body.images))
-        _refuse("think", "thinking for a raw prompt", is_asked=_effort(body.think) not in {None, Effort.NONE})
+        _refuse("system", "put a system prompt before a raw one", is_asked=bool(body.system))
+        _refuse("images", "show pictures beside a raw prompt", is_asked=bool(body.images))
+        _refuse(
+            "think",
+            "have a model think about a raw prompt",
+            is_asked=_effort(body.think) not in {None, Effort.NONE},
+        )
         return _request(body, prompt=prompt)
     images = tuple(image_of_base64(image) for image in body.images or ())
     system = (Message(Speaker.SYSTEM, body.system),) if body.system else ()
@@ -126,7 +128,7 @@ def _request(
     thinking: Effort | None = None,
 ) -> Request:
     asks_logprobs = bool(body.logprobs or body.top_logprobs)
-    _refuse("logprobs", "probabilities of tokens", is_asked=asks_logprobs)
+    _refuse("logprobs", "tell how likely tokens are", is_asked=asks_logprobs)
     options = body.options or Options()
     opt.check(options)
     return Request(
@@ -176,4 +178,4 @@ def _effort(think: bool | str | None) -> Effort | None:  # noqa: FBT001  # as JS
 
 def _refuse(field: str, what: str, *, is_asked: bool) -> None:
     if is_asked:
-        raise Unsupported(f"{field}: this mesh does not do {what}")
+        raise Unsupported(f"{field}: this mesh cannot {what}")
