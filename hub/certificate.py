@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from hubspoke.renewal import keep_fresh
+from pki.profiles import HOSTS_MAX
 from pki.rotation import Stage, stage
-from pki.setup import renew_hub
+from pki.setup import renew_gateway, renew_hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hubspoke.clock import Clock
+    from pki.address import Host
     from pki.credential import StoredIdentity
     from pki.files import HubFiles
 
@@ -90,3 +92,14 @@ class Port:
             return None
         time.sleep(SWAP_PAUSE_S)
         return configuration
+
+
+def keep_gateway_fresh(files: HubFiles, hosts: tuple[Host, ...], clock: Clock) -> None:
+    """Renew the certificate that `pki init` made for the HTTP gateway, when half of its life is over.
+
+    The next one is for the same names and addresses, and for *hosts* as well: a machine may have got a new address.
+    """
+    current, now = files.load_gateway(), clock.now()
+    if stage(current.not_before, current.not_after, now) is not Stage.FRESH:
+        everything = tuple(dict.fromkeys((*current.hosts, *hosts)))
+        renew_gateway(files, everything[:HOSTS_MAX], now=now)

@@ -121,7 +121,13 @@ async def running(
         if gateway_settings.enabled:
             front = Front(dispatch, upkeep, sessions, keys, clock, aliases=gateway_settings.aliases)
             listener = gateway(
-                gateway_settings, front, keys=keys, identities=identities, files=files, hosts=servers.hosts
+                gateway_settings,
+                front,
+                keys=keys,
+                identities=identities,
+                files=files,
+                hosts=servers.hosts,
+                clock=clock,
             )
         async with asyncio.TaskGroup() as group:
             tasks = [

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from cryptography import x509
+
 from pki import bundle, pem
 from pki.bundle import Chain
 from pki.errors import BadKey
@@ -59,6 +61,13 @@ class Credential:
     def not_after(self) -> datetime:
         """When the leaf ends."""
         return self.chain.leaf.not_valid_after_utc
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names and IP addresses that the leaf is for; of a node's there are none."""
+        names = self.chain.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        told = (name.value for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+        return tuple(str(host) for host in told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import pytest
 
 import hubspoke.api
 from hub.cli import main as hub_server
-from hub.config import HubConfig
+from hub.config import GatewayConfig, HubConfig
 from hub.rpc import access
 from hubspoke.cli import main as hubspoke_command
 from hubspoke.config import ENV_PREFIX, Settings
@@ -194,7 +194,9 @@ def test_every_dependency_has_its_reason():
     assert reasoned == names
 
 
-@pytest.mark.parametrize(("section", "kind"), [("hub", HubConfig), ("spoke", SpokeConfig)])
+@pytest.mark.parametrize(
+    ("section", "kind"), [("hub", HubConfig), ("gateway", GatewayConfig), ("spoke", SpokeConfig)]
+)
 def test_every_setting_is_described(section: str, kind: type[Settings]):
     fields = msgspec.structs.fields(kind)
     expected = [
@@ -210,7 +212,7 @@ def test_every_setting_is_described(section: str, kind: type[Settings]):
 
 def toml(value: object) -> str:
     match value:
-        case None:
+        case None | msgspec.NODEFAULT:
             return "not set"
         case str():
             return f'"{value}"'

@@ -39,6 +39,7 @@ ROOT_FILES = {
 
 # Where anything at all may be caught, and how often. One boundary for each side of the wire is enough.
 BROAD_HANDLERS = {
+    "hub/gateway/app.py": 1,  # nor to whoever came by HTTP
     "hub/rpc/interceptors.py": 1,  # a defect must not be told to whoever called
     "spoke/link/boundary.py": 1,  # a defect in one answer must not end the spoke
 }

@@ -74,6 +74,7 @@ class Installed:
             **inherited,
             "HUBSPOKE_STATE_DIR": str(scratch / "state"),
             "HUBSPOKE_HUB_ADVERTISE": HOST,
+            "HUBSPOKE_GATEWAY_PORT": "0",  # a hub of this machine's own may have the usual one
         }
 
     def install(self, wheel: Path) -> None:

@@ -85,7 +85,7 @@ def admit(key: ApiKey, spent: Spent, model: str, *, now: float, today: int) -> S
     if key.requests_per_minute is None:
         return replace(spent, at=now)
     per_s = key.requests_per_minute / MINUTE_S
-    left = min(float(key.requests_per_minute), spent.requests_left + (now - spent.at) * per_s)
+    left = min(float(key.requests_per_minute), spent.requests_left + max(0.0, now - spent.at) * per_s)
     if left < 1:
         raise RateLimited(
             f"this key may ask {key.requests_per_minute} times a minute; wait {(1 - left) / per_s:.1f} s",

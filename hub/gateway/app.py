@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hub.gateway.access import MESH_HEADER, Principal
@@ -20,6 +22,8 @@ from hubspoke.errors import InternalError, MeshError, QueueFull, status_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    import msgspec
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from hub.gateway.access import Door
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+METHOD_NOT_ALLOWED: Final = 405
 
 
 class Dialect(Protocol):
@@ -42,12 +47,16 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A route: its methods and path, the dialect that it belongs to, and what it does; *is_open* needs nobody's leave."""
+    """A route: its methods and path, the dialect that it belongs to, and what it does.
+
+    *body* is what its request holds, if it holds anything; one that *is_open* needs nobody's leave.
+    """
 
     methods: tuple[str, ...]
     path: str
     dialect: Dialect
     handler: Handler
+    body: type[msgspec.Struct] | None = None
     is_open: bool = False
 
 
@@ -123,7 +132,22 @@ def application(
     ]
     allowed = list(origins)
     cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
-    return Starlette(routes=routes, middleware=[cors] if allowed else [])
+
+    async def elsewhere(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        return JSONResponse(_no_route(request, status), status, {MESH_HEADER: mesh})
+
+    return Starlette(
+        routes=routes,
+        middleware=[cors] if allowed else [],
+        exception_handlers={HTTPException: elsewhere},
+    )
+
+
+def _no_route(request: Request, status: int) -> dict[str, object]:
+    code = "method_not_allowed" if status == METHOD_NOT_ALLOWED else "not_found"
+    message = f"{request.method} {request.url.path} is nothing that this gateway serves; /openapi.json lists what it does"
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
 def _advice(error: MeshError, exchange: Exchange) -> Mapping[str, str]:

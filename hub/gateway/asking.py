@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from hub.dispatch.journey import Call
-from hubspoke.errors import EngineTruncated, MeshError, ModelLoading
+from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading
 from hubspoke.gathered import Gathered, GatheredVectors
-from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Started, Waiting
+from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
 from hubspoke.wire import answers, requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hub.core.needs import Asked
     from hub.dispatch.journey import Dispatch
     from hub.gateway.exchange import Exchange
     from hubspoke.gathered import Answer, Vectors
-    from hubspoke.types import Event, Request
+    from hubspoke.types import Event
+
+T = TypeVar("T", Request, EmbedRequest)
 
 KEEP_ALIVE_S: Final = 10.0
 """How often a client that waits for a stream hears something; proxies and clients give up on silence."""
@@ -180,12 +181,35 @@ class WholeVectors:
                 self.vectors.add(finished)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked(Generic[T]):
+    """A request that the mesh's own checks have let through, and how it is encoded."""
+
+    request: T
+    body: bytes
+
+
+def checked(request: T) -> Checked[T]:
+    """Hold what a dialect has made of its body to the same checks as what comes by gRPC; raise InvalidRequest."""
+    try:
+        if isinstance(request, EmbedRequest):
+            body = requests.embed_to_wire(request).SerializeToString()
+            requests.embed_from_bytes(body)
+        else:
+            body = requests.request_to_wire(request).SerializeToString()
+            requests.request_from_bytes(body)
+    except (ValueError, TypeError, OverflowError) as error:
+        # What protobuf cannot hold: a number that is too large, or half of a surrogate pair.
+        raise InvalidRequest(f"the request holds what cannot be sent: {error}") from error
+    return Checked(request, body)
+
+
 async def stream(
-    exchange: Exchange, dispatch: Dispatch, request: Request, voice: Voice, outcome: Outcome
+    exchange: Exchange, dispatch: Dispatch, request: Checked[Request], voice: Voice, outcome: Outcome
 ) -> None:
     """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
     client = Stream(exchange, voice, outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
         await while_listened_to(exchange, answering, client.keep_alive)
     except MeshError as error:
@@ -196,20 +220,24 @@ async def stream(
         await exchange.end()
 
 
-async def whole(exchange: Exchange, dispatch: Dispatch, request: Request, outcome: Outcome) -> Answer:
+async def whole(
+    exchange: Exchange, dispatch: Dispatch, request: Checked[Request], outcome: Outcome
+) -> Answer:
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     await while_listened_to(exchange, answering)
     answer = client.answer.answer()
     exchange.common |= served_by(answer.started)
     return answer
 
 
-async def vectors(exchange: Exchange, dispatch: Dispatch, request: EmbedRequest, outcome: Outcome) -> Vectors:
+async def vectors(
+    exchange: Exchange, dispatch: Dispatch, request: Checked[EmbedRequest], outcome: Outcome
+) -> Vectors:
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
-    client = WholeVectors(len(request.inputs), outcome)
-    answering = asyncio.create_task(dispatch.answer(_call(request, client)))
+    client = WholeVectors(len(request.request.inputs), outcome)
+    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     await while_listened_to(exchange, answering)
     made = client.vectors.vectors()
     exchange.common |= served_by(made.started)
@@ -255,7 +283,3 @@ async def while_listened_to(
     if work.cancelled():
         raise ClientGone("whoever asked went away")
     work.result()
-
-
-def _call(request: Asked, client: Stream | Whole | WholeVectors) -> Call:
-    return Call(request, requests.checked_bytes(request), client)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from hub.certificate import keep_gateway_fresh
 from hub.gateway.access import Door
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
 from hub.gateway.ollama.routes import ROUTES as OLLAMA
 from hub.gateway.openai.routes import ROUTES as OPENAI
+from hub.gateway.openapi import described
 from pki.identity import TRUST_DOMAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from hub.config import GatewayConfig
     from hub.gateway.front import Front
     from hub.identities import Identities
     from hub.keys import Keys
+    from hubspoke.clock import Clock
     from pki.address import Host
     from pki.files import HubFiles
+
+
+WAYS: Final = (*OPENAI, *OLLAMA)
+"""Every dialect's routes."""
 
 
 def gateway(
@@ -30,17 +39,31 @@ def gateway(
     keys: Keys,
     identities: Identities,
     files: HubFiles,
-    hosts: Iterable[Host],
+    hosts: tuple[Host, ...],
+    clock: Clock,
 ) -> Listener:
     """Take the gateway's ports; raise InvalidRequest when they, or the certificate, cannot be had."""
-    certificate = Path(settings.certificate).expanduser() if settings.certificate else files.gateway
-    key = Path(settings.key).expanduser() if settings.key else certificate
     app = application(
-        (*OPENAI, *OLLAMA),
+        (*WAYS, described(WAYS, version("hubspoke"))),
         front,
         Door(settings, keys, identities, hosts),
         mesh=TRUST_DOMAIN,
         requests_max=settings.requests_max,
         origins=settings.origins,
     )
-    return Listener(settings, app, Tls(certificate, key, identities.issuer_pem.decode()))
+    return Listener(
+        settings, app, _tls(settings, identities, partial(keep_gateway_fresh, files, hosts, clock), files)
+    )
+
+
+def _tls(settings: GatewayConfig, identities: Identities, renew: Callable[[], None], files: HubFiles) -> Tls:
+    anchors = identities.issuer_pem.decode()
+    if not settings.certificate:
+        return Tls(files.gateway, files.gateway, anchors, renew)
+    certificate = Path(settings.certificate).expanduser()
+    key = Path(settings.key).expanduser() if settings.key else certificate
+    return Tls(certificate, key, anchors, _left_to_the_operator)
+
+
+def _left_to_the_operator() -> None:
+    """Renew nothing."""

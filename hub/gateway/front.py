@@ -109,38 +109,45 @@ class Front:
             return await asking.vectors(exchange, self._dispatch, resolved, outcome)
 
     async def load(
-        self, exchange: Exchange, principal: Principal, request: Request
+        self, exchange: Exchange, principal: Principal, model: str
     ) -> AsyncGenerator[LoadEvent, None]:
-        """Bring the model of *request* into memory, as asking it would; tell how it goes."""
-        with self._metered(exchange, principal, request, asking.Outcome()) as resolved:
-            async with aclosing(self.upkeep.load(resolved.model, None, pin=False)) as events:
-                async for event in events:
-                    yield event
+        """Bring *model* into memory for whoever may ask it; tell how it goes."""
+        name = self._named(Request(model))
+        self._admit(exchange, principal, model, name)
+        async with aclosing(self.upkeep.load(name, None, pin=False)) as events:
+            async for event in events:
+                yield event
 
-    async def let_go(self, exchange: Exchange, principal: Principal, request: Request) -> None:
-        """Take the model of *request* out of memory for whoever may move models; for others that is a mere hint."""
-        with self._metered(exchange, principal, request, asking.Outcome()) as resolved:
-            if principal.may_move_models:
-                await self.upkeep.unload(resolved.model, None)
-            else:
-                catalogue.resolve(self._sessions.registry, resolved.model)
+    async def let_go(self, exchange: Exchange, principal: Principal, model: str) -> None:
+        """Take *model* out of memory for whoever may move models; for others that is a mere hint."""
+        name = self._named(Request(model))
+        self._admit(exchange, principal, model, name)
+        if principal.may_move_models:
+            await self.upkeep.unload(name, None)
+        else:
+            catalogue.resolve(self._sessions.registry, name)
 
     @contextmanager
-    def _metered(self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome) -> Iterator[T]:
+    def _metered(
+        self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome
+    ) -> Iterator[asking.Checked[T]]:
         """Give *request* with the model that it means; keep its quota, and write down what it cost, however it ends."""
-        name = self._named(request)
-        resolved = replace(request, model=name)
-        key = principal.key
-        if key is None:
-            yield resolved
-            return
-        exchange.common |= _left(self._keys.admit(key, request.model if request.model != AUTO else name))
+        name, key = self._named(request), principal.key
+        is_batch = Priority.BATCH in {request.priority, None if key is None else key.priority}
+        priority = Priority.BATCH if is_batch else Priority.INTERACTIVE
+        resolved = asking.checked(replace(request, model=name, priority=priority))
+        self._admit(exchange, principal, request.model, name)
         try:
-            is_batch = Priority.BATCH in {request.priority, key.priority}
-            yield replace(resolved, priority=Priority.BATCH) if is_batch else resolved
+            yield resolved
         finally:
-            if outcome.started is not None:
+            if key is not None and outcome.started is not None:
                 self._keys.charge(key, name, _cost(outcome))
+
+    def _admit(self, exchange: Exchange, principal: Principal, asked: str, name: str) -> None:
+        """Take one request for *asked*, which means *name*, from the quota of the key; say what is left."""
+        if principal.key is not None:
+            model = name if _untagged(asked) == AUTO else asked
+            exchange.common |= _left(self._keys.admit(principal.key, model))
 
     def _named(self, request: Asked) -> str:
         name = self._meant(request.model)

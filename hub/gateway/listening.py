@@ -15,9 +15,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubspoke.errors import InvalidRequest
+from pki.errors import PkiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -41,9 +42,12 @@ class Tls:
     certificate: Path
     key: Path
     client_anchors_pem: str
+    renew: Callable[[], None]
+    """Brings new files into place when it is time to."""
 
     def context(self) -> ssl.SSLContext:
         """Make the settings of a port; raise InvalidRequest when the files cannot be used."""
+        self.renew()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # many HTTP clients in use know nothing newer
         context.set_alpn_protocols(["http/1.1"])
@@ -63,7 +67,8 @@ class Tls:
             raise InvalidRequest(f"the gateway's certificate cannot be used: {error}") from error
 
     def stamp(self) -> tuple[int, int]:
-        """Say what tells one state of the files from another."""
+        """Renew what is due, and say what tells one state of the files from another."""
+        self.renew()
         return self.certificate.stat().st_mtime_ns, self.key.stat().st_mtime_ns
 
 
@@ -176,5 +181,5 @@ async def _watch(tls: Tls, context: ssl.SSLContext) -> None:
                 tls.load_into(context)
                 shown = now
                 log.info("gateway certificate renewed")
-        except (OSError, InvalidRequest) as error:
+        except (OSError, InvalidRequest, PkiError) as error:
             log.warning("gateway certificate not renewed", extra={"why": str(error)})

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubspoke.errors import AccessError, CapacityError, MeshError, RateLimited, Unreachable
+from hubspoke.errors import (
+    AccessError,
+    CapacityError,
+    MeshError,
+    QuotaExceeded,
+    RateLimited,
+    UnknownKey,
+    Unreachable,
+)
 from pki.errors import BadAddress, BadIdentity, PkiError
 
 if TYPE_CHECKING:
@@ -58,8 +66,10 @@ def exit_code(error: MeshError | PkiError) -> Exit:
     match error:
         case Unreachable():
             return Exit.UNREACHABLE
-        case CapacityError() | RateLimited():
+        case CapacityError() | RateLimited() | QuotaExceeded():
             return Exit.FULL
+        case UnknownKey():
+            return Exit.FAILED
         case BadAddress() | BadIdentity():
             return Exit.USAGE
         case AccessError() | PkiError():

@@ -94,20 +94,6 @@ def request_from_wire(message: pb.InferRequest) -> tuple[Request, datetime | Non
     return request, times.moment(message.deadline, "deadline") if message.HasField("deadline") else None
 
 
-def checked_bytes(request: Request | EmbedRequest) -> bytes:
-    """Encode a request of another dialect, which is held to what one of ours is; raise InvalidRequest."""
-    try:
-        message = embed_to_wire(request) if isinstance(request, EmbedRequest) else request_to_wire(request)
-    except ValueError as error:
-        raise InvalidRequest("a number of the request is out of range; give a smaller one") from error
-    body = message.SerializeToString()
-    if isinstance(request, EmbedRequest):
-        embed_from_bytes(body)
-    else:
-        request_from_bytes(body)
-    return body
-
-
 def embed_to_wire(request: EmbedRequest, deadline: datetime | None = None) -> pb.EmbedRequest:
     """Give texts that are to become vectors as a message."""
     return pb.EmbedRequest(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
-from hubspoke.types import Delta, Finished, Message, Model, Request, Sampling, Speaker
+from hubspoke.types import Delta, Finished, Loaded, Message, Model, Request, Sampling, Speaker
 from spoke.engines.base import Engine
 from spoke.platform import Platform
 
-LOOPBACK = Platform(has_unix_sockets=False)
+LOOPBACK = Platform(has_unix_sockets=False, has_apple_gpu=False)
 """What Windows offers."""
 CHILD = "spoke.engines.child"
 GREEDY = Sampling(temperature=0.0)
@@ -43,6 +43,11 @@ def chat(text: str, **changes: object) -> Request:
     """Ask *text* as a user, with no chance involved."""
     options = {"sampling": GREEDY, **changes}
     return Request("as the mesh calls it", messages=(Message(Speaker.USER, text),), **options)
+
+
+def still(loaded: Loaded | None) -> Loaded | None:
+    """Give what a model takes up without the figures that move all the time."""
+    return None if loaded is None else replace(loaded, memory_bytes=0, vram_bytes=None)
 
 
 async def collected(events: AsyncGenerator[Delta | Finished, None]) -> tuple[str, Finished]:

@@ -8,7 +8,9 @@ import pytest
 
 from hubspoke.clock import SystemClock
 from hubspoke.types import LoadPlan
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here
 from tests.gateway.ollama_apps import HELLO, an_app
@@ -26,7 +28,8 @@ OPTIONS = {"temperature": 0, "num_predict": 12}
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[EmbeddedEngine]:
     store = ModelStore([SHIPPED], tmp_path / "catalogue.json")
-    made = EmbeddedEngine(store, plan=PLAN, platform=here(), clock=SystemClock())
+    clock = SystemClock()
+    made = EmbeddedEngine(store, plan=PLAN, platform=here(), clock=clock, build=Build(clock), cards=NoGpus())
     yield made
     await made.aclose()
     await store.aclose()

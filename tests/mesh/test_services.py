@@ -37,7 +37,12 @@ async def a_service(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *command, "--state-dir", str(state)),
-        env={**os.environ, **manager.environment, WATCHDOG_VARIABLE: "100000"},
+        env={
+            **os.environ,
+            **manager.environment,
+            WATCHDOG_VARIABLE: "100000",
+            "HUBSPOKE_GATEWAY_PORT": "0",
+        },
         stderr=subprocess.DEVNULL,
     )
     try:

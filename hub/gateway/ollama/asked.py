@@ -93,7 +93,7 @@ async def _prepare(
     lets_go = wants_out_of_memory(keep_alive)
     telling = Telling(exchange)
     if lets_go:
-        await front.let_go(exchange, principal, question.request)
+        await front.let_go(exchange, principal, question.request.model)
     else:
         await telling.follow(_load(front, exchange, principal, question, telling))
     content = lines.done(
@@ -106,7 +106,7 @@ async def _load(
     front: Front, exchange: Exchange, principal: Principal, question: Question, telling: Telling
 ) -> None:
     voice = question.voice(front)
-    async with aclosing(front.load(exchange, principal, question.request)) as events:
+    async with aclosing(front.load(exchange, principal, question.request.model)) as events:
         async for event in events:
             if isinstance(event, Loading) and question.is_streamed:
                 waiting = Waiting(event.spoke, event.elapsed_s, event.expected_s)

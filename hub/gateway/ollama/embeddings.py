@@ -17,7 +17,7 @@ from hub.gateway.ollama.telling import Telling
 from hub.gateway.openai.chat import served
 from hub.gateway.parsing import parse
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import EmbedRequest, Request
+from hubspoke.types import EmbedRequest
 from hubspoke.wire.requests import DIMENSIONS_MAX, INPUTS_MAX
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _request(model: str, texts: list[str], dimensions: int) -> EmbedRequest:
 
 async def _load(front: Front, exchange: Exchange, principal: Principal, model: str) -> None:
     async def load() -> None:
-        async with aclosing(front.load(exchange, principal, Request(model_name(model)))) as events:
+        async with aclosing(front.load(exchange, principal, model_name(model))) as events:
             async for _ in events:
                 pass
 

@@ -45,6 +45,7 @@ def refused(why: str) -> Handler:
     """Give what answers a route that this mesh does not have, and says *why*."""
 
     async def refuse(_front: Front, _exchange: Exchange, principal: Principal) -> None:
+        """Refuse."""
         principal.require_models_write()
         raise Unsupported(why)
 

@@ -187,6 +187,8 @@ def chat_request(body: ChatBody) -> Request:
     _refuse("logit_bias", "to bias single tokens", is_asked=bool(body.logit_bias))
     _refuse("functions", "functions without tools; use tools", is_asked=bool(body.functions))
     _refuse("modalities", "anything but text", is_asked=set(body.modalities or ["text"]) != {"text"})
+    if not body.messages:
+        raise InvalidRequest("messages is empty; give at least one")
     tools = tuple(_tool(tool) for tool in body.tools or ())
     return Request(
         model=body.model,

@@ -24,7 +24,7 @@ class EmbeddingsBody(msgspec.Struct):
     """Texts that are to become vectors."""
 
     model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | list[str | int | list[int]]
     encoding_format: str | None = None
     dimensions: int | None = None
 

@@ -6,18 +6,20 @@ from typing import Final
 
 from hub.gateway.app import Way
 from hub.gateway.openai import chat, embeddings, models
+from hub.gateway.openai.bodies import ChatBody, CompletionBody
+from hub.gateway.openai.embeddings import EmbeddingsBody
 from hub.gateway.openai.errors import OpenAi
 
 _DIALECT: Final = OpenAi()
 
 ROUTES: Final = tuple(
-    Way(methods, f"{prefix}{path}", _DIALECT, handler)
+    Way((method,), f"{prefix}{path}", _DIALECT, handler, body)
     for prefix in ("/v1", "")
-    for methods, path, handler in (
-        (("POST",), "/chat/completions", chat.chat),
-        (("POST",), "/completions", chat.completion),
-        (("POST",), "/embeddings", embeddings.embeddings),
-        (("GET",), "/models", models.models),
-        (("GET",), "/models/{model:path}", models.model),
+    for method, path, handler, body in (
+        ("POST", "/chat/completions", chat.chat, ChatBody),
+        ("POST", "/completions", chat.completion, CompletionBody),
+        ("POST", "/embeddings", embeddings.embeddings, EmbeddingsBody),
+        ("GET", "/models", models.models, None),
+        ("GET", "/models/{model:path}", models.model, None),
     )
 )
