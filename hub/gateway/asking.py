@@ -41,7 +41,7 @@ class Voice(Protocol):
         ...
 
     def started(self, started: Started) -> bytes:
-        """Begin the answer."""
+        """Begin the answer. Called again when another spoke takes it over before any of it; then nobody hears it."""
         ...
 
     def said(self, delta: Delta) -> bytes:
@@ -89,8 +89,9 @@ class Stream:
         self._outcome.started = event
         self._exchange.common |= served_by(event)
         await self._begin()
+        beginning = self._voice.started(event)
         if not again:
-            await self._exchange.write(self._voice.started(event))
+            await self._exchange.write(beginning)
 
     async def write(self, body: bytes) -> None:
         """Pass on a message of the answer, in the dialect's words."""

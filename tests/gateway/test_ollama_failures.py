@@ -71,6 +71,20 @@ async def test_a_spoke_that_is_lost_under_way_ends_the_stream_as_a_line(gateway:
     assert said == ["half an answ"]
 
 
+async def test_an_answer_that_another_spoke_takes_over_says_who_has_made_it(gateway: Gateway) -> None:
+    engine = FakeEngine(ABLE, script=["fine"])
+    asked = {"model": "tiny", "messages": HELLO}
+    async with gateway.hub.spoke("attic", ABLE, slots=1) as first, asyncio.timeout(WAIT_S):
+        asking = asyncio.create_task(gateway.http.post("/api/chat", json=asked))
+        await first.slots[0].assignment()
+        async with gateway.spoke(engine):
+            await first.channel.close()
+            response = await asking
+    first_line, last_line = lines(response.text)
+    for line in (first_line, last_line):
+        assert (line["hubspoke"]["spoke"], line["hubspoke"]["attempt"]) == ("den", 2)
+
+
 async def test_a_client_that_goes_away_frees_the_engine(gateway: Gateway) -> None:
     engine = FakeEngine(ABLE, script=["a", Gate()])
     async with gateway.spoke(engine), an_app(gateway) as app:
