@@ -143,7 +143,7 @@ async def asked(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 
 # One gateway for all examples is what is meant: what one of them leaves behind must not hurt the next.
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ask=st.sampled_from(sorted(USUAL)).flatmap(asks))
 async def test_any_json_gets_an_answer_or_an_error_of_the_dialect(
     asked: httpx.AsyncClient, ask: tuple[str, object]
@@ -153,7 +153,7 @@ async def test_any_json_gets_an_answer_or_an_error_of_the_dialect(
     check(await asked.request(method, path, content=json.dumps(body)))
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(sorted(USUAL)), body=st.binary(max_size=20))
 async def test_any_bytes_get_an_error_of_the_dialect(
     asked: httpx.AsyncClient, path: str, body: bytes
