@@ -15,6 +15,7 @@ from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
 from hub.gateway.build import gateway
 from hub.gateway.front import Front
+from hub.gateway.names import Names
 from hub.identities import Identities
 from hub.keys import Keys
 from hub.relay.sessions import Sessions
@@ -38,7 +39,7 @@ from pki.tokens import ADDRESSES_MAX
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hub.config import GatewayConfig, HubConfig
+    from hub.config import Configuration, HubConfig
     from hubspoke.clock import Clock
     from pki.address import Address, Host
     from pki.files import HubFiles
@@ -79,10 +80,22 @@ class Ports:
     """The HTTP gateway's, and its second one for Ollama's clients; none without a gateway."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the hub's services share."""
+
+    clock: Clock
+    store: Store
+    identities: Identities
+    keys: Keys
+    sessions: Sessions
+    dispatch: Dispatch
+    upkeep: Upkeep
+
+
 @asynccontextmanager
 async def running(
-    settings: HubConfig,
-    gateway_settings: GatewayConfig,
+    told: Configuration,
     files: HubFiles,
     clock: Clock,
     chance: Callable[[], float],
@@ -98,17 +111,18 @@ async def running(
         await store.purge(clock.now().timestamp())
         await identities.load()
         await identities.adopt(authorities.load_admin())
-        sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
-        dispatch = Dispatch(sessions, clock)
+        sessions = Sessions(clock, None if told.hub.flush_ms is None else told.hub.flush_ms / 1_000)
+        dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
-        servers = Servers(settings, certificate, identities)
-        servers.serve(sessions, dispatch, identities, clock, store=store, keys=keys)
+        servers = Servers(told.hub, certificate, identities)
+        servers.serve(Parts(clock, store, identities, keys, sessions, dispatch, upkeep))
         listener = None
-        if gateway_settings.enabled:
-            front = Front(dispatch, sessions, keys, clock, gateway_settings.aliases)
+        if told.gateway.enabled:
+            names = Names(sessions, clock, told.gateway.aliases, told.roles.models)
+            front = Front(dispatch, upkeep, names, keys, clock)
             listener = gateway(
-                gateway_settings,
+                told.gateway,
                 front,
                 keys=keys,
                 identities=identities,
@@ -167,23 +181,15 @@ class Servers:
         self._mesh_addresses = _addresses(self.hosts, self.ports.mesh)
         self._enrol_addresses = _addresses(self.hosts, self.ports.enrol)
 
-    def serve(
-        self,
-        sessions: Sessions,
-        dispatch: Dispatch,
-        identities: Identities,
-        clock: Clock,
-        *,
-        store: Store,
-        keys: Keys,
-    ) -> None:
+    def serve(self, parts: Parts) -> None:
         """Put every service on its port."""
+        clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
         EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
         IdentityService(identities).add_to(self._mesh)
-        MeshService(sessions, dispatch, store, clock, self._hub_name).add_to(self._mesh)
+        MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
-        ModelsService(Upkeep(sessions, store, clock)).add_to(self._mesh)
-        KeysService(keys).add_to(self._mesh)
+        ModelsService(parts.upkeep).add_to(self._mesh)
+        KeysService(parts.keys).add_to(self._mesh)
         AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
 
     async def start(self) -> None:
