@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 
@@ -86,6 +88,15 @@ def until(process: subprocess.Popen[str], sign: str) -> list[str]:
         if sign in line:
             return lines
     raise AssertionError(f"the demo ended without {sign!r}:\n{''.join(lines)}\n{process.stderr.read()}")
+
+
+def asked_as_curl_would(line: str) -> str:
+    """Send what a line of curl sends, and give the answer: not every machine has curl."""
+    _, _, url, _, header, _, body = shlex.split(line[line.index("curl ") :])
+    name, _, value = header.partition(": ")
+    form = "application/x-www-form-urlencoded"  # what curl calls whatever -d sends
+    response = httpx.post(url, headers={name: value, "content-type": form}, content=body, trust_env=False)
+    return response.json()["choices"][0]["message"]["content"]
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +175,14 @@ def test_the_hub_notices_the_death_and_says_what_is_missing(told):
     assert "den was lost" in refused["message"]
 
 
+def test_an_app_asks_over_http_with_a_key_of_its_own(told):
+    (answer,) = told.of("overhttp")
+    assert (answer["text"], answer["is_right"]) == ("Rome", True)
+    assert answer["curl"].startswith(
+        f"curl -s {answer['url']}/v1/chat/completions -H 'Authorization: Bearer hsk_"
+    )
+
+
 def test_a_spoke_that_died_comes_back_without_a_new_token(told):
     returned = told.place("returned")
     afterwards = [event["spoke"] for event in told.events[returned:] if event["event"] == "answered"]
@@ -189,6 +208,7 @@ def test_plain_lines_end_with_what_is_next_and_the_mesh_stays_until_ctrl_c(tmp_p
         )
         states = {spoke["name"]: spoke["state"] for spoke in json.loads(status.stdout)["spokes"]}
         assert states == {"attic": "ready", "den": "ready"}
+        assert asked_as_curl_would(until(process, "curl -s ")[-1]) == "Rome"
         process.send_signal(signal.SIGINT)
     assert (process.returncode, left_behind(tmp_path)) == (0, [])
 

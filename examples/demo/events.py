@@ -143,6 +143,18 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class OverHttp:
+    """An answer that an app got over HTTP with a key of its own; *curl* is what to type for it."""
+
+    url: str
+    curl: str
+    text: str
+    spoke: str
+    is_right: bool
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class NoOllama:
     """The demo goes on without an Ollama, and why."""
 
@@ -162,9 +174,10 @@ class OwnOllama:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The mesh stays until Ctrl-C; *environment* makes the commands find it."""
+    """The mesh stays until Ctrl-C; *environment* makes the commands find it, and *curl* asks it over HTTP."""
 
     environment: str
+    curl: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +200,7 @@ class Failed:
 
 Event: TypeAlias = (
     Act | Step | Asked | Waits | Began | Said | Answered | Refused | Tally | Memory | Status
-    | Froze | Killed | Lost | Returned | NoOllama | OwnOllama | Kept | Done | Failed
+    | Froze | Killed | Lost | Returned | OverHttp | NoOllama | OwnOllama | Kept | Done | Failed
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -59,10 +59,19 @@ class DemoMesh:
     """A running mesh: `admin` sees everything, `app` may only ask."""
 
     def __init__(
-        self, state: Path, programs: Programs, tell: Tell, admin: AdminClient, app: MeshClient
+        self,
+        state: Path,
+        programs: Programs,
+        tell: Tell,
+        *,
+        admin: AdminClient,
+        app: MeshClient,
+        url: str,
     ) -> None:
         self.admin = admin
         self.app = app
+        self.url = url
+        """Of the HTTP gateway."""
         self._state = state
         self._programs = programs
         self._tell = tell
@@ -113,6 +122,13 @@ class DemoMesh:
         except TimeoutError as error:
             raise self._programs.overdue(plan.name, awaited) from error
 
+    async def create_key(self, name: str) -> str:
+        """Make an API key, the way an admin would."""
+        command = ("hubspoke", "key", "create", name)
+        with step(self._tell, f"an API key for {name}", " ".join(command)):
+            output = await self._programs.run("key create", command, {STATE_DIR_VARIABLE: str(self._state)})
+        return output.strip()
+
     async def check_command_line(self) -> None:
         """Ask the real `hubspoke status` about this mesh, as somebody beside the demo would."""
         command = ("hubspoke", "status", "--json")
@@ -138,7 +154,7 @@ class DemoMesh:
 @asynccontextmanager
 async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[DemoMesh]:
     """Make a mesh in *state* and run its hub; the spokes are still to join."""
-    mesh_port, enrol_port = _free_ports()
+    mesh_port, enrol_port, gateway_port = _free_ports()
     home = {STATE_DIR_VARIABLE: str(state)}
     pki_init = ("hubspoke", "pki", "init", "--no-passphrase", "--host", HOST)
     ports = ("--mesh-port", str(mesh_port), "--enrol-port", str(enrol_port))
@@ -149,7 +165,7 @@ async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[
             listening = {
                 "HUBSPOKE_HUB_LISTEN": "127.0.0.1",
                 "HUBSPOKE_HUB_ADVERTISE": HOST,
-                "HUBSPOKE_GATEWAY_PORT": "0",
+                "HUBSPOKE_GATEWAY_PORT": str(gateway_port),
             }
             programs.start("hub-server", ("hub-server", *ports), {**home, **listening})
             admin = await _admin(stack, locate(state).client, programs)
@@ -158,7 +174,8 @@ async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[
             directory = locate(state / APP).client
             await enrol.join(token.text, directory, roles=(Role.APP,), clock=CLOCK)
             app = await stack.enter_async_context(MeshClient(directory))
-        yield DemoMesh(state, programs, tell, admin, app)
+        url = f"http://127.0.0.1:{gateway_port}"
+        yield DemoMesh(state, programs, tell, admin=admin, app=app, url=url)
 
 
 @contextmanager
@@ -182,9 +199,9 @@ async def _admin(stack: AsyncExitStack, directory: Path, programs: Programs) -> 
         raise programs.overdue("hub-server", "answer") from error
 
 
-def _free_ports() -> tuple[int, int]:
-    """Find two ports that nobody listens on now, so that a real hub on this machine is not in the way."""
-    with socket.socket() as mesh, socket.socket() as enrolment:
-        mesh.bind(("127.0.0.1", 0))
-        enrolment.bind(("127.0.0.1", 0))
-        return mesh.getsockname()[1], enrolment.getsockname()[1]
+def _free_ports() -> tuple[int, int, int]:
+    """Find three ports that nobody listens on now, so that a real hub on this machine is not in the way."""
+    with socket.socket() as mesh, socket.socket() as enrolment, socket.socket() as gateway:
+        for taken in (mesh, enrolment, gateway):
+            taken.bind(("127.0.0.1", 0))
+        return mesh.getsockname()[1], enrolment.getsockname()[1], gateway.getsockname()[1]

@@ -22,6 +22,7 @@ from examples.demo.events import (
     Lost,
     Memory,
     NoOllama,
+    OverHttp,
     OwnOllama,
     Refused,
     Returned,
@@ -62,10 +63,8 @@ def lines(event: Event, *, has_board: bool) -> Iterator[RenderableType]:
             yield _step(event)
         case Tally():
             yield _marked(GOOD, words.result(event))
-        case OwnOllama():
-            yield _marked(GOOD, words.own_ollama(event))
-        case NoOllama():
-            yield _marked(NONE, Text(words.no_ollama(event), style="dim"))
+        case OverHttp() | OwnOllama() | NoOllama():
+            yield from _about_others(event)
         case Status():
             names = " and ".join(str(spoke["name"]) for spoke in event.spokes)
             yield _marked(GOOD, f"`{event.command}` beside it lists {names} too")
@@ -122,6 +121,16 @@ def _step(event: Step) -> Table:
     return row
 
 
+def _about_others(event: OverHttp | OwnOllama | NoOllama) -> Iterator[RenderableType]:
+    match event:
+        case OverHttp():
+            yield from (_to_type(event.curl), _marked(GOOD, words.over_http(event)))
+        case OwnOllama():
+            yield _marked(GOOD, words.own_ollama(event))
+        case NoOllama():
+            yield _marked(NONE, Text(words.no_ollama(event), style="dim"))
+
+
 def _about_spoke(event: Froze | Killed | Lost | Returned) -> RenderableType:
     spoke = (event.spoke, COLOURS.get(event.spoke, ""))
     match event:
@@ -144,7 +153,7 @@ def _about_the_demo(event: Act | Kept | Done | Failed) -> Iterator[RenderableTyp
             yield Text(event.title, style="bold")
         case Kept():
             yield Text("The mesh stays until Ctrl-C. In another terminal, in this folder:", style="bold")
-            yield from (_to_type(command) for command in words.to_look_around(event.environment))
+            yield from (_to_type(command) for command in words.to_look_around(event))
         case Done():
             yield from (Rule(style="dim"), _marked(GOOD, words.summary(event)), "")
             yield Text("What next: a mesh of two machines of your own", style="bold")

@@ -19,6 +19,7 @@ from examples.demo.events import (
     Lost,
     Memory,
     NoOllama,
+    OverHttp,
     OwnOllama,
     Refused,
     Returned,
@@ -77,12 +78,20 @@ def _lines(event: Event) -> Iterator[str]:
             yield f"  ok {event.took_s:5.2f} s  {event.what:<38}  {event.command and '$ ' + event.command}".rstrip()
         case Tally():
             yield f"  {words.result(event)}"
-        case OwnOllama():
-            yield f"  {words.own_ollama(event)}"
-        case NoOllama():
-            yield f"  {words.no_ollama(event)}"
+        case OverHttp() | OwnOllama() | NoOllama():
+            yield from (f"  {line}" for line in _about_others(event))
         case Status():
             yield f"  $ {event.command}  lists {' and '.join(str(spoke['name']) for spoke in event.spokes)} too"
+
+
+def _about_others(event: OverHttp | OwnOllama | NoOllama) -> Iterator[str]:
+    match event:
+        case OverHttp():
+            yield from (f"$ {event.curl}", f"= {words.over_http(event)}")
+        case OwnOllama():
+            yield words.own_ollama(event)
+        case NoOllama():
+            yield words.no_ollama(event)
 
 
 def _about_question(event: Asked | Waits | Began | Said | Answered | Refused) -> str:
@@ -128,7 +137,7 @@ def _about_the_demo(event: Act | Kept | Done | Failed) -> Iterator[str]:
             yield f"== {event.title}"
         case Kept():
             yield "The mesh stays until Ctrl-C. In another terminal, in this folder:"
-            yield from (f"  {command}" for command in words.to_look_around(event.environment))
+            yield from (f"  {command}" for command in words.to_look_around(event))
         case Done():
             yield from (
                 f"All in all: {words.summary(event)}",

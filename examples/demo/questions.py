@@ -36,6 +36,8 @@ CAPITAL: Final = Question("tiny", "capital of france", "Paris")
 WHO: Final = Question("tiny", "who are you", "I am bob.", system="You are bob.")
 HELLO: Final = Question("nano", "hello", "Hello! I am a nano model.")
 
+OVER_HTTP: Final = Question("tiny", "capital of italy", "Rome")
+
 FIRST: Final = (
     CAPITAL,
     Question("tiny", "reverse stream", "maerts"),

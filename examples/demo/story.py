@@ -18,11 +18,13 @@ from examples.demo.events import (
     Lost,
     Memory,
     NoOllama,
+    OverHttp,
     OwnOllama,
     Refused,
     Tally,
 )
 from examples.demo.mesh import ATTIC, CLOCK, DEN, SPOKES, SpokePlan, running
+from examples.demo.over_http import Asking
 from examples.demo.programs import Failure
 from examples.demo.waiting import WAIT_S
 from hubspoke.errors import NoSpoke
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     Stay: TypeAlias = Callable[[], Awaitable[None]]
 
 
+APP_WITH_KEY: Final = "editor"
+REPORT: Final = "That is a defect: please report it, with what `--json` prints."
 GREETING: Final = "Say hello in one short sentence."
 OLLAMA_PATIENCE: Final = timedelta(minutes=3)
 """A model of several gigabytes may first have to come from a slow disk."""
@@ -60,11 +64,12 @@ async def play(state: Path, programs: Programs, show: Show, stay: Stay | None) -
             async with asyncio.TaskGroup() as group:
                 for plan in SPOKES:
                     group.create_task(act(plan))
-        total = await Story(mesh, show).play()
+        story = Story(mesh, show)
+        total = await story.play()
         _check(total)
         show.tell(Done(total, CLOCK.monotonic() - began_s))
         if stay is not None:
-            show.tell(Kept(mesh.environment))
+            show.tell(Kept(mesh.environment, story.curl))
             await stay()
 
 
@@ -75,6 +80,8 @@ class Story:
         self._mesh = mesh
         self._show = show
         self._asker = Asker(mesh.app)
+        self.curl = ""
+        """The line that asks over HTTP, once that was done."""
 
     async def play(self) -> Tally:
         """Play all acts, and count all answers."""
@@ -86,6 +93,7 @@ class Story:
                 await self._it_returns(),
             ]
         )
+        await self._over_http()
         await self._own_ollama()
         return total
 
@@ -145,6 +153,20 @@ class Story:
         await self._mesh.restart(DEN)
         return await self._ask(questions.AFTERWARDS)
 
+    async def _over_http(self) -> None:
+        """Ask as the apps do that know nothing of a mesh."""
+        self._show.tell(Act("Every app that speaks OpenAI's dialect"))
+        question = questions.OVER_HTTP
+        asking = Asking(self._mesh.url, await self._mesh.create_key(APP_WITH_KEY), question)
+        began_s = CLOCK.monotonic()
+        text, spoke = await asking.ask()
+        took_s = CLOCK.monotonic() - began_s
+        is_right = text.strip() == question.answer
+        self._show.tell(OverHttp(asking.url, asking.curl, text, spoke, is_right, took_s))
+        if not is_right:
+            raise Failure(f"over HTTP the answer is {text!r}", advice=REPORT)
+        self.curl = asking.curl
+
     async def _own_ollama(self) -> None:
         """Let a third spoke find the Ollama of this machine. What its models say, nobody can know beforehand."""
         self._show.tell(Act("Your own Ollama"))
@@ -195,13 +217,12 @@ def _sum(tallies: Sequence[Tally]) -> Tally:
 
 def _check(total: Tally) -> None:
     """Raise Failure unless the demo has shown what it is there to show."""
-    report = "That is a defect: please report it, with what `--json` prints."
     if total.right < total.asked:
         raise Failure(
-            f"{total.asked - total.right} of {total.asked} answers are wrong or missing", advice=report
+            f"{total.asked - total.right} of {total.asked} answers are wrong or missing", advice=REPORT
         )
     if not total.moved:
-        raise Failure(f"no question moved from {DEN.name} to {ATTIC.name}", advice=report)
+        raise Failure(f"no question moved from {DEN.name} to {ATTIC.name}", advice=REPORT)
     for name, served in total.by_spoke.items():
         if not served:
-            raise Failure(f"{name} answered nothing", advice=report)
+            raise Failure(f"{name} answered nothing", advice=REPORT)

@@ -13,7 +13,7 @@ from hubspoke.types import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from examples.demo.events import Done, NoOllama, OwnOllama, Tally
+    from examples.demo.events import Done, Kept, NoOllama, OverHttp, OwnOllama, Tally
     from hubspoke.types import Model, SpokeStatus
 
 ELLIPSIS: Final = "..."
@@ -91,9 +91,16 @@ def model_memory(model: Model) -> str:
     return f"{model.name}: {size(model.loaded.memory_bytes)}, {model.loaded.slots} slots"
 
 
-def to_look_around(environment: str) -> tuple[str, ...]:
+def over_http(event: OverHttp) -> str:
+    """Say what came back over HTTP."""
+    said = shortened(clean(event.text), 60)
+    verdict = "right" if event.is_right else "WRONG"
+    return f"{verdict}, {event.spoke} at {event.url}: {said}  ({event.took_s:.2f} s)"
+
+
+def to_look_around(kept: Kept) -> tuple[str, ...]:
     """Give what to type beside a demo that keeps its mesh."""
-    return (path(), environment, "hubspoke status", 'hubspoke ask tiny "count to 20"')
+    return (path(), kept.environment, "hubspoke status", 'hubspoke ask tiny "count to 20"', kept.curl)
 
 
 def next_steps() -> list[tuple[str, tuple[str, ...]]]:

@@ -13,6 +13,7 @@ from hub.core.needs import ask_of
 from hub.core.types import Speed
 from hub.dispatch.queue import Queue, Waiter
 from hub.relay.work import SINK_STALL_S
+from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.errors import ClientStalled, DeadlineExceeded, MeshError, is_retryable
 from hubspoke.types import CallKind, EmbedRequest, Started, Waiting
 
@@ -34,6 +35,9 @@ LOADING_TOLD_S: Final = 1.0
 
 ATTEMPTS_MAX: Final = 3
 """Spokes that one request may be tried on, as long as its client has seen no text."""
+
+REQUEST_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
+"""An assignment wraps the request, and has to pass to the spoke as one message too."""
 
 
 class Client(Protocol):

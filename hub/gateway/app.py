@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from hub.gateway.access import MESH_HEADER, Principal
 from hub.gateway.asking import ClientGone
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER: Final = "x-request-id"
+REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id")
+"""OpenAI's clients look for the one, Anthropic's for the other."""
 METHOD_NOT_ALLOWED: Final = 405
 
 
@@ -49,7 +50,8 @@ class Dialect(Protocol):
 class Way:
     """A route: its methods and path, the dialect that it belongs to, and what it does.
 
-    *body* is what its request holds, if it holds anything; one that *is_open* needs nobody's leave.
+    *body* is what its request holds, if it holds anything; one that *is_open* needs nobody's leave. One with a *header*
+    takes only requests that carry one of that name, whatever it says: dialects share some paths.
     """
 
     methods: tuple[str, ...]
@@ -58,6 +60,7 @@ class Way:
     handler: Handler
     body: type[msgspec.Struct] | None = None
     is_open: bool = False
+    header: str = ""
 
 
 class Busy:
@@ -94,7 +97,7 @@ class Endpoint:
         """Serve one request, and let nothing internal out."""
         exchange = Exchange(scope, receive, send)
         request_id = f"req_{secrets.token_hex(8)}"
-        exchange.common |= {MESH_HEADER: self._mesh, REQUEST_ID_HEADER: request_id}
+        exchange.common |= {MESH_HEADER: self._mesh, **dict.fromkeys(REQUEST_ID_HEADERS, request_id)}
         try:
             await self._serve(exchange)
         except ClientGone:
@@ -122,14 +125,26 @@ class Endpoint:
         await exchange.respond(status, body, headers=_advice(error, exchange))
 
 
+class WayRoute(Route):
+    """Takes the requests of one way."""
+
+    def __init__(self, way: Way, endpoint: Endpoint) -> None:
+        super().__init__(way.path, endpoint, methods=list(way.methods))
+        self._header = way.header.encode()
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say whether a request is for this way."""
+        if self._header and all(name != self._header for name, _ in scope.get("headers", ())):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 def application(
     ways: Iterable[Way], front: Front, door: Door, *, mesh: str, requests_max: int, origins: Iterable[str]
 ) -> ASGIApp:
-    """Put all *ways* together. *mesh* is the trust domain, which every response names."""
+    """Put all *ways* together, the first that fits taken. *mesh* is the trust domain, which every response names."""
     busy = Busy(requests_max)
-    routes = [
-        Route(way.path, Endpoint(way, front, door, busy, mesh), methods=list(way.methods)) for way in ways
-    ]
+    routes = [WayRoute(way, Endpoint(way, front, door, busy, mesh)) for way in ways]
     allowed = list(origins)
     cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
 

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from hub.dispatch.journey import Call
-from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading
+from hub.dispatch.journey import REQUEST_BYTES_MAX, Call
+from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading, RequestTooLarge
 from hubspoke.gathered import Gathered, GatheredVectors
 from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
 from hubspoke.wire import answers, requests
@@ -191,7 +191,10 @@ class Checked(Generic[T]):
 
 
 def checked(request: T) -> Checked[T]:
-    """Hold what a dialect has made of its body to the same checks as what comes by gRPC; raise InvalidRequest."""
+    """Hold what a dialect has made of its body to the same checks as what comes by gRPC.
+
+    Raise InvalidRequest or RequestTooLarge.
+    """
     try:
         if isinstance(request, EmbedRequest):
             body = requests.embed_to_wire(request).SerializeToString()
@@ -202,6 +205,8 @@ def checked(request: T) -> Checked[T]:
     except (ValueError, TypeError, OverflowError) as error:
         # What protobuf cannot hold: a number that is too large, or half of a surrogate pair.
         raise InvalidRequest(f"the request holds what cannot be sent: {error}") from error
+    if len(body) > REQUEST_BYTES_MAX:
+        raise RequestTooLarge(f"the request has {len(body)} bytes; at most {REQUEST_BYTES_MAX} are taken")
     return Checked(request, body)
 
 
@@ -212,7 +217,7 @@ async def stream(
     client = Stream(exchange, voice, outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
-        await while_listened_to(exchange, answering, client.keep_alive)
+        await _answered(exchange, answering, outcome, client.keep_alive)
     except MeshError as error:
         if not exchange.has_begun:
             raise
@@ -227,10 +232,8 @@ async def whole(
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await while_listened_to(exchange, answering)
-    answer = client.answer.answer()
-    exchange.common |= served_by(answer.started)
-    return answer
+    await _answered(exchange, answering, outcome)
+    return client.answer.answer()
 
 
 async def vectors(
@@ -239,10 +242,8 @@ async def vectors(
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await while_listened_to(exchange, answering)
-    made = client.vectors.vectors()
-    exchange.common |= served_by(made.started)
-    return made
+    await _answered(exchange, answering, outcome)
+    return client.vectors.vectors()
 
 
 def served_by(started: Started) -> dict[str, str]:
@@ -256,8 +257,32 @@ def served_by(started: Started) -> dict[str, str]:
     }
 
 
+def served(started: Started) -> dict[str, object]:
+    """Give who made an answer, and how it came to that."""
+    return {
+        "spoke": started.spoke,
+        "model": started.model,
+        "model_key": started.model_key,
+        "attempt": started.attempt,
+        "queue_ms": round(started.queue_s * 1000, 1),
+    }
+
+
 class ClientGone(EngineTruncated):
     """Whoever asked went away; nobody is left to be told."""
+
+
+async def _answered(
+    exchange: Exchange,
+    answering: asyncio.Task[object],
+    outcome: Outcome,
+    keep_alive: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    try:
+        await while_listened_to(exchange, answering, keep_alive)
+    finally:
+        if outcome.started is not None:
+            exchange.common |= served_by(outcome.started)  # of a failure too: work may have run
 
 
 async def while_listened_to(

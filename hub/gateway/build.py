@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.certificate import keep_gateway_fresh
 from hub.gateway.access import Door
+from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
 from hub.gateway.ollama.routes import ROUTES as OLLAMA
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from pki.files import HubFiles
 
 
-WAYS: Final = (*OPENAI, *OLLAMA)
-"""Every dialect's routes."""
+WAYS: Final = (*ANTHROPIC, *OPENAI, *OLLAMA)
+"""Every dialect's routes. Those for requests with a certain header come before those for all."""
 
 
 def gateway(

@@ -11,7 +11,6 @@ from hub.core import catalogue
 from hub.core.needs import needs
 from hub.gateway import asking
 from hubspoke.clock import time_of_day
-from hubspoke.errors import UnknownModel
 from hubspoke.types import EmbedRequest, Priority, Request, Usage
 
 if TYPE_CHECKING:
@@ -71,24 +70,29 @@ class Front:
         at = partial(time_of_day, self._clock)
         return catalogue.models(self._sessions.registry, self._sessions.traffic(), at)
 
-    def model(self, name: str) -> ModelSummary:
-        """Give the model that *name* means; raise UnknownModel, with names that come close."""
-        meant = self._meant(name)
-        key = catalogue.resolve(self._sessions.registry, meant).key
+    def named(self) -> Mapping[str, ModelSummary]:
+        """Give every name that can be asked, aliases too, with its model."""
+        found: dict[str, ModelSummary] = {}
         for model in self.models():
-            if model.key == key:
-                return model
-        raise UnknownModel(f"every spoke that has {name!r} is away; ask again when one is back")
+            for name in model.names:
+                found.setdefault(name, model)  # of several, the most replicated, as asking for it would
+        for alias in self._aliases:
+            for model in self.meant(alias):
+                found.setdefault(alias, model)
+        return found
+
+    def meant(self, name: str) -> tuple[ModelSummary, ...]:
+        """Give the models that *name* may stand for: one, all of them for AUTO, none when no spoke has it."""
+        models, named = self.models(), self._unaliased(name)
+        if named == AUTO:
+            return models
+        tagged = catalogue.canonical(named)
+        return tuple(model for model in models if named == model.key or tagged in _tagged(model))[:1]
 
     def parameters(self, key: ModelKey) -> int:
         """Say how many parameters a model has; 0 is unknown."""
         held = catalogue.holdings(self._sessions.registry, key)
         return max((holding.model.parameters for holding in held), default=0)
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        """Names that stand for others."""
-        return self._aliases
 
     async def stream(self, exchange: Exchange, principal: Principal, request: Request, voice: Voice) -> None:
         """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
@@ -150,12 +154,12 @@ class Front:
             exchange.common |= _left(self._keys.admit(principal.key, model))
 
     def _named(self, request: Asked) -> str:
-        name = self._meant(request.model)
+        name = self._unaliased(request.model)
         if name != AUTO:
             return name
         return catalogue.automatic(self._sessions.registry, needs(request))
 
-    def _meant(self, name: str) -> str:
+    def _unaliased(self, name: str) -> str:
         """Give what an alias stands for, also with the tag that some clients add to every name."""
         meant = self._aliases.get(name) or self._aliases.get(_untagged(name), name)
         return AUTO if _untagged(meant) == AUTO else meant
@@ -163,6 +167,10 @@ class Front:
 
 def _untagged(name: str) -> str:
     return name.removesuffix(":latest")
+
+
+def _tagged(model: ModelSummary) -> set[str]:
+    return {catalogue.canonical(name) for name in model.names}
 
 
 def _left(left: Left) -> dict[str, str]:

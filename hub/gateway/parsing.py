@@ -11,6 +11,7 @@ import msgspec
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import Image
 from hubspoke.wire.conversation import media_type
+from hubspoke.wire.requests import SESSION_KEY_BYTES_MAX
 
 T = TypeVar("T")
 
@@ -31,6 +32,13 @@ def parse(body: bytes, kind: type[T]) -> T:
 def to_text(value: object) -> str:
     """Write a value that came as JSON as JSON again."""
     return msgspec.json.encode(value).decode()
+
+
+def session_key(*candidates: str | None) -> str:
+    """Give the first key that tells conversations apart, short enough for the mesh."""
+    return next(
+        (key.encode()[:SESSION_KEY_BYTES_MAX].decode(errors="ignore") for key in candidates if key), ""
+    )
 
 
 def image_of_url(url: str) -> Image:

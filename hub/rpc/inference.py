@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from hub.core.catalogue import models
-from hub.dispatch.journey import Call
+from hub.dispatch.journey import REQUEST_BYTES_MAX, Call
 from hubspoke.api.inference.v1 import inference_pb2 as pb
-from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.clock import time_of_day
 from hubspoke.errors import DeadlineExceeded, RequestTooLarge
 from hubspoke.types import Started, Waiting
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
 
     StreamContext = grpc.aio.ServicerContext[bytes, bytes]
-
-REQUEST_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
-"""An assignment wraps the request, and has to pass to the spoke as one message too."""
 
 SERVICE: Final = "hubspoke.api.inference.v1.InferenceService"
 

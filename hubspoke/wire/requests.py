@@ -24,7 +24,8 @@ SESSION_KEY_BYTES_MAX: Final = 256
 STOPS_MAX: Final = 16
 STOP_BYTES_MAX: Final = 256
 TOOLS_MAX: Final = 128
-TOOL_DESCRIPTION_BYTES_MAX: Final = 16 * 1024
+TOOL_DESCRIPTION_BYTES_MAX: Final = 64 * 1024
+"""Claude Code describes some of its tools in more than 16 KiB."""
 INPUTS_MAX: Final = 2_048
 DIMENSIONS_MAX: Final = 65_536
 TEMPERATURE_MAX: Final = 5.0

@@ -12,7 +12,7 @@ import pytest
 
 from hub.core.admission import QUEUE_LIMIT
 from hub.core.registry import HEARTBEAT_S, LEASE_S, SILENCE_S
-from hub.rpc.inference import REQUEST_BYTES_MAX
+from hub.dispatch.journey import REQUEST_BYTES_MAX
 from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.errors import NoSpoke, QueueFull, RequestTooLarge, SpokeLost
 from hubspoke.types import Delta, Message, Request, Speaker, SpokeState, Started, Waiting

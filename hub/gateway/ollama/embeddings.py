@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hub.gateway.asking import served
 from hub.gateway.ollama.bodies import model_name
 from hub.gateway.ollama.lines import nanoseconds
 from hub.gateway.ollama.telling import Telling
-from hub.gateway.openai.chat import served
 from hub.gateway.parsing import parse
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import EmbedRequest

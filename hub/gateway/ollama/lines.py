@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from hub.gateway.asking import served
 from hub.gateway.exchange import NDJSON
 from hub.gateway.ollama.errors import described
-from hub.gateway.openai.chat import served
 from hubspoke.gathered import Gathered
 from hubspoke.types import FinishReason
 

@@ -75,7 +75,10 @@ async def show(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     body = parse(await exchange.body(), ShowBody)
     name = model_name(body.model, body.name)
-    model = front.model(name)
+    found = front.meant(name)
+    if not found:
+        raise UnknownModel(f"no spoke has {name!r}; `/api/tags` lists what there is")
+    model = found[0]
     content = {
         "license": "",
         "modelfile": f"# Served by a mesh, which has no file of this kind.\nFROM {name}\n",
@@ -102,12 +105,9 @@ async def root(_front: Front, exchange: Exchange, _principal: Principal) -> None
 
 def _names(front: Front) -> Iterator[tuple[str, ModelSummary]]:
     """Give every name with its tag, once; the most replicated model of a name is the one that it means."""
-    found = {canonical(name): model for model in reversed(front.models()) for name in model.names}
-    for alias in front.aliases:
-        try:
-            found.setdefault(canonical(alias), front.model(alias))
-        except UnknownModel:
-            continue  # no spoke that is there has it
+    found: dict[str, ModelSummary] = {}
+    for name, model in front.named().items():
+        found.setdefault(canonical(name), model)
     yield from sorted(found.items(), key=lambda pair: pair[0])
 
 

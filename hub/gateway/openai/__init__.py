@@ -1,1 +1,1 @@
-"""OpenAI's dialect: chat and text completions, embeddings, models."""
+"""OpenAI's dialect: chat and text completions, responses, embeddings, models."""

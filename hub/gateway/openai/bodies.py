@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from hub.gateway.parsing import image_of_url, to_text
+from hub.gateway.parsing import image_of_url, session_key, to_text
 from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import (
     Calling,
@@ -175,6 +175,8 @@ _EFFORTS: Final = {
     "low": Effort.LOW,
     "medium": Effort.MEDIUM,
     "high": Effort.HIGH,
+    "xhigh": Effort.HIGH,
+    "max": Effort.HIGH,
 }
 _CHOICES: Final = {"auto": Calling.AUTO, "none": Calling.NONE, "required": Calling.REQUIRED}
 _TOKENS_MAX: Final = 2**32 - 1
@@ -240,11 +242,6 @@ def effort(named: str | None) -> Effort | None:
     if named not in _EFFORTS:
         raise InvalidRequest(f"reasoning_effort is {named!r}; give {', '.join(_EFFORTS)}")
     return _EFFORTS[named]
-
-
-def session_key(*candidates: str | None) -> str:
-    """Give the first key that tells conversations apart, short enough for the mesh."""
-    return next((key.encode()[:256].decode(errors="ignore") for key in candidates if key), "")
 
 
 def _turn(message: ChatMessage, names: dict[str, str]) -> Message:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hub.gateway.asking import served
 from hub.gateway.exchange import SSE
 from hub.gateway.openai.bodies import ChatBody, CompletionBody, chat_request, completion_request
 from hub.gateway.openai.errors import described
 from hub.gateway.parsing import parse
+from hub.gateway.sse import event, waiting_comment
 from hubspoke.types import FinishReason
 
 if TYPE_CHECKING:
@@ -179,35 +181,6 @@ class TextVoice:
     def _chunk(self, text: str, reason: str | None = None) -> bytes:
         choice = {"index": 0, "text": text, "finish_reason": reason, "logprobs": None}
         return event({**self._head, "choices": [choice]})
-
-
-def event(payload: object) -> bytes:
-    """Write one event of a stream."""
-    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
-
-
-def waiting_comment(waiting: Waiting) -> bytes:
-    """Say in a comment of a stream why nothing runs yet."""
-    if waiting.spoke is None:
-        return b": waiting for a free slot\n\n"
-    shown = "".join(sign if sign.isprintable() else "?" for sign in waiting.spoke)
-    times = (
-        ""
-        if waiting.elapsed_s is None
-        else f", {waiting.elapsed_s:.0f} s of about {waiting.expected_s or 0:.0f} s"
-    )
-    return f": loading on {shown}{times}\n\n".encode()
-
-
-def served(started: Started) -> dict[str, object]:
-    """Give who made an answer, and how it came to that."""
-    return {
-        "spoke": started.spoke,
-        "model": started.model,
-        "model_key": started.model_key,
-        "attempt": started.attempt,
-        "queue_ms": round(started.queue_s * 1000, 1),
-    }
 
 
 def usage(cost: Usage) -> dict[str, object]:

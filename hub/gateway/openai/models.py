@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hub.core.catalogue import canonical
 from hub.gateway.front import AUTO
 from hubspoke.errors import UnknownModel
 
@@ -19,33 +18,17 @@ if TYPE_CHECKING:
 
 async def models(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """List every name that can be asked."""
-    listed = {name: _described(name, model) for model in front.models() for name in model.names}
-    for alias, meant in front.aliases.items():
-        if (model := _found(front, meant)) is not None:
-            listed.setdefault(alias, _described(alias, model))
-    content = {"object": "list", "data": list(listed.values())}
-    await exchange.respond(200, msgspec.json.encode(content))
+    data = [_described(name, model) for name, model in front.named().items()]
+    await exchange.respond(200, msgspec.json.encode({"object": "list", "data": data}))
 
 
 async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    found = _found(front, front.aliases.get(name, name))
-    if found is None:
+    found = front.meant(name)
+    if not found:
         raise UnknownModel(f"no spoke has {name!r}; `/v1/models` lists what there is, and {AUTO!r} takes any")
-    await exchange.respond(200, msgspec.json.encode(_described(name, found)))
-
-
-def _found(front: Front, name: str) -> ModelSummary | None:
-    tagged = canonical(name)
-    return next(
-        (
-            model
-            for model in front.models()
-            if model.key == name or any(canonical(known) == tagged for known in model.names)
-        ),
-        None,
-    )
+    await exchange.respond(200, msgspec.json.encode(_described(name, found[0])))
 
 
 def _described(name: str, model: ModelSummary) -> dict[str, object]:

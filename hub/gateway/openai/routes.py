@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from hub.gateway.app import Way
-from hub.gateway.openai import chat, embeddings, models
+from hub.gateway.openai import chat, embeddings, models, responses
 from hub.gateway.openai.bodies import ChatBody, CompletionBody
 from hub.gateway.openai.embeddings import EmbeddingsBody
 from hub.gateway.openai.errors import OpenAi
+from hub.gateway.openai.responses_bodies import ResponsesBody
 
 _DIALECT: Final = OpenAi()
 
@@ -19,6 +20,7 @@ ROUTES: Final = tuple(
         ("POST", "/chat/completions", chat.chat, ChatBody),
         ("POST", "/completions", chat.completion, CompletionBody),
         ("POST", "/embeddings", embeddings.embeddings, EmbeddingsBody),
+        ("POST", "/responses", responses.responses, ResponsesBody),
         ("GET", "/models", models.models, None),
         ("GET", "/models/{model:path}", models.model, None),
     )

@@ -1,0 +1,1 @@
+"""Anthropic's dialect: messages, how many tokens they come to, models."""

@@ -1,0 +1,33 @@
+"""Server-sent events, as every dialect that streams this way writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from hubspoke.types import Waiting
+
+
+def event(payload: object) -> bytes:
+    """Write one event of a stream."""
+    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
+
+
+def named_event(name: str, payload: object) -> bytes:
+    """Write one event of a stream whose events have names."""
+    return b"event: " + name.encode() + b"\n" + event(payload)
+
+
+def waiting_comment(waiting: Waiting) -> bytes:
+    """Say in a comment of a stream why nothing runs yet; clients pass over comments."""
+    if waiting.spoke is None:
+        return b": waiting for a free slot\n\n"
+    shown = "".join(sign if sign.isprintable() else "?" for sign in waiting.spoke)
+    times = (
+        ""
+        if waiting.elapsed_s is None
+        else f", {waiting.elapsed_s:.0f} s of about {waiting.expected_s or 0:.0f} s"
+    )
+    return f": loading on {shown}{times}\n\n".encode()
