@@ -199,8 +199,9 @@ def line(content: object) -> bytes:
 
 def _unbroken(encoded: bytes) -> bytes:
     # These are allowed in JSON, and httpx, which Ollama's Python client reads lines with, splits at them.
-    for sign, escaped in _BREAKS:
-        encoded = encoded.replace(sign, escaped)
+    if not encoded.isascii():
+        for sign, escaped in _BREAKS:
+            encoded = encoded.replace(sign, escaped)
     return encoded
 
 
