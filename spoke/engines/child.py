@@ -81,7 +81,9 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.model_alias = {order.model}  # or else every chunk would repeat the path
     parameters.n_parallel = order.slots
     parameters.n_ctx = order.context_tokens
-    parameters.n_batch = parameters.n_ubatch = _batch_tokens()
+    parameters.n_batch = parameters.n_ubatch = _batch_tokens(order)
+    parameters.embedding = order.makes_vectors
+    parameters.mmproj.path = order.projector
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = order.threads
     parameters.hostnames = [order.socket or "127.0.0.1"]
     parameters.port = 0
@@ -95,9 +97,11 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     return parameters
 
 
-def _batch_tokens() -> int:
+def _batch_tokens(order: Serve) -> int:
+    """Say how much is computed at once. A text that is to become a vector has to fit, up to the context of a slot."""
     on_gpu = any(device["type"].name.endswith("GPU") for device in xllamacpp.get_device_info())
-    return BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
+    usual = BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
+    return max(usual, order.context_tokens // order.slots) if order.makes_vectors else usual
 
 
 def _reply(replies: int, reply: Reply) -> None:

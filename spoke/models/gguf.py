@@ -32,6 +32,10 @@ PARAMETERS_MAX: Final = 2**63 - 1
 KV_BYTES: Final = 2
 """llama.cpp keeps keys and values as 16-bit numbers."""
 
+TEMPLATE: Final = "tokenizer.chat_template"
+TOOL_WORDS: Final = ("tools",)
+THINKING_WORDS: Final = ("<think>", "thinking", "reasoning_content", "reasoning_effort")
+
 _STRING: Final = 8
 _ARRAY: Final = 9
 _SCALARS: Final = {
@@ -78,6 +82,10 @@ class Header:
     context_tokens_max: int = 0
     kv_bytes_per_token: int = 0
     has_chat_template: bool = False
+    calls_tools: bool = False
+    """Whether the chat template knows of tools."""
+    thinks: bool = False
+    """Whether the chat template knows of thinking."""
     makes_vectors: bool = False
     files: int = 1
     """Over how many files the model is split."""
@@ -221,10 +229,18 @@ def _describe(fields: _Fields, parameters: int) -> Header:
         parameters=min(parameters, PARAMETERS_MAX),
         context_tokens_max=fields.number(f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(fields, architecture),
-        has_chat_template=fields.has("tokenizer.chat_template"),
+        has_chat_template=fields.has(TEMPLATE),
+        calls_tools=_mentions(fields, TOOL_WORDS),
+        thinks=_mentions(fields, THINKING_WORDS),
         makes_vectors=fields.number(f"{architecture}.pooling_type") > 0,
         files=max(1, fields.number("split.count")),
     )
+
+
+def _mentions(fields: _Fields, words: tuple[str, ...]) -> bool:
+    """Whether the chat template has one of *words*. Only llama.cpp could tell for sure, and it would have to load the model."""
+    template = fields.text(TEMPLATE)
+    return any(word in template for word in words)
 
 
 def _quantisation(fields: _Fields) -> str:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hubspoke.errors import ContextTooLong, EngineProtocol, EngineTruncated
-from hubspoke.types import Delta, FinishReason, Usage
+from hubspoke.types import Delta, Finished, FinishReason, Usage
 from spoke.engines.openai_answer import Answer
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
@@ -15,14 +15,18 @@ def chat(content: object = None, finish: object = None) -> dict[str, object]:
 
 def read(*chunks: object) -> tuple[list[Delta], Answer]:
     answer = Answer()
-    return [delta for chunk in chunks if (delta := answer.read(json.dumps(chunk)))], answer
+    return [delta for chunk in chunks for delta in answer.read(json.dumps(chunk))], answer
+
+
+def end(*chunks: object) -> Finished:
+    return read(*chunks)[1].finished()[1]
 
 
 def test_the_text_of_a_conversation_comes_in_deltas():
     deltas, answer = read(chat(), chat("Hel"), chat("lo"), chat("", finish="stop"))
 
     assert deltas == [Delta("Hel"), Delta("lo")]
-    assert answer.finished().reason is FinishReason.STOP
+    assert answer.finished()[1].reason is FinishReason.STOP
 
 
 def test_the_text_after_a_raw_prompt_comes_in_deltas():
@@ -55,25 +59,25 @@ def test_the_engines_own_figures_are_the_cost():
         },
     )
 
-    assert answer.finished().usage == Usage(11, 4, cached_tokens=10, prompt_s=0.25, decode_s=0.5005)
+    assert answer.finished()[1].usage == Usage(11, 4, cached_tokens=10, prompt_s=0.25, decode_s=0.5005)
 
 
 def test_usage_may_come_with_the_last_chunk():
     _, answer = read({**chat("x", finish="length"), "usage": USAGE})
 
-    assert answer.finished().usage == Usage(11, 4)
+    assert answer.finished()[1].usage == Usage(11, 4)
 
 
 def test_without_usage_chunks_are_counted():
     _, answer = read(chat("a"), chat("b"), chat("c", finish="stop"))
 
-    assert answer.finished().usage == Usage(prompt_tokens=0, output_tokens=3)
+    assert answer.finished()[1].usage == Usage(prompt_tokens=0, output_tokens=3)
 
 
 def test_without_usage_the_timings_tell_how_long_the_prompt_was():
     _, answer = read(chat("a"), {**chat(finish="stop"), "timings": {"cache_n": 6, "prompt_n": 3}})
 
-    assert answer.finished().usage == Usage(prompt_tokens=9, output_tokens=1, cached_tokens=6)
+    assert answer.finished()[1].usage == Usage(prompt_tokens=9, output_tokens=1, cached_tokens=6)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +85,12 @@ def test_without_usage_the_timings_tell_how_long_the_prompt_was():
     [
         ("stop", FinishReason.STOP),
         ("length", FinishReason.LENGTH),
-        ("tool_calls", FinishReason.TOOL_CALLS),
+        ("tool_calls", FinishReason.STOP),
         ("content_filter", FinishReason.STOP),
     ],
 )
 def test_ends_have_names(named: str, reason: FinishReason):
-    assert read(chat("x", finish=named))[1].finished().reason is reason
+    assert end(chat("x", finish=named)).reason is reason
 
 
 def test_an_answer_without_an_end_is_truncated():
