@@ -230,7 +230,7 @@ async def test_it_computes_on_the_cards_that_are_healthy(double: OllamaDouble):
 
     engine = OllamaEngine(OllamaClient(OllamaServer(double.url)), plan=PLAN, gpus=cards)
 
-    assert await engine.probe() == EngineInfo("ollama", version="0.33.0", gpus=(0, 2))
+    assert await engine.probe() == EngineInfo("ollama", version="0.33.0", gpus=(0, 2), pulls=True)
     await engine.aclose()
 
 
@@ -260,7 +260,7 @@ async def test_an_ollama_is_there_from_when_it_first_answers_and_missed_afterwar
     gone = await engine.probe()
 
     assert before is None
-    assert there == EngineInfo("ollama", version="0.33.0")
+    assert there == EngineInfo("ollama", version="0.33.0", pulls=True)
     assert text == REVERSE[1]
     assert gone is not None
     assert "running" in gone.fault
@@ -274,7 +274,7 @@ async def test_an_agent_finds_the_ollama_that_its_environment_names(
     monkeypatch.setenv("OLLAMA_HOST", double.url)
     (engine,) = outside_engines(SpokeConfig(ollama_slots=3, context_tokens=512), NoGpus())
 
-    assert await engine.probe() == EngineInfo("ollama", version="0.33.0")
+    assert await engine.probe() == EngineInfo("ollama", version="0.33.0", pulls=True)
     assert (await described(engine, "tiny")).plan == LoadPlan(3, 512)
     await engine.aclose()
 
