@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import EngineTruncated
+from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
+from spoke.engines.openai_calls import CALLS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,6 +82,8 @@ class Answer:
 
     def _numbered(self, calls: Sequence[Message.ToolCall]) -> tuple[ToolCallPart, ...]:
         first, self._calls = self._calls, self._calls + len(calls)
+        if self._calls > CALLS_MAX:
+            raise EngineProtocol(f"the engine called tools more than {CALLS_MAX} times in one answer")
         return tuple(
             ToolCallPart(
                 index=index,
