@@ -69,6 +69,7 @@ class OllamaEngine:
         self._plan = plan
         self._gpus = gpus
         self._facts: dict[str, Facts] = {}
+        self._version = ""
         self._memory = Memory(client, plan.slots)
         self._loads: dict[str, _Load] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -85,6 +86,9 @@ class OllamaEngine:
             version = await self._client.version()
         except MeshError as error:
             return EngineInfo(NAME, fault=error.message, pulls=True)
+        if version != self._version:  # another Ollama may make more of the same models
+            self._facts.clear()
+            self._version = version
         cards = await self._gpus()
         healthy = tuple(card.index for card in cards if not card.fault)
         return EngineInfo(NAME, version=version, gpus=healthy, pulls=True)

@@ -253,7 +253,9 @@ async def test_a_copy_is_the_same_model_by_another_name(client: ollama.AsyncClie
 async def test_a_model_is_made_of_another_one(client: ollama.AsyncClient):
     made = await client.create("bob", from_="tiny", system="You are bob.")
     answer = await client.chat("bob", asked("who are you"), options=GREEDY)
+    digests = {model.model: model.digest for model in (await client.list()).models}
 
+    assert digests["bob:latest"] != digests["tiny:latest"]
     assert (made.status, answer.message.content) == ("success", "I am bob.")
 
 

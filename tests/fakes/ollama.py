@@ -11,6 +11,7 @@ way there.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,14 @@ class Offered:
     def whole_name(self) -> str:
         return self.name if ":" in self.name else f"{self.name}:latest"
 
+    @property
+    def digest(self) -> str:
+        """Tell it from what it was made of, by what else it is made of; a copy is the same."""
+        if (self.template, self.system) == (TEMPLATE, ""):
+            return self.stored.digest.removeprefix("sha256:")
+        parts = self.stored.digest, self.template, self.system
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
     def can(self, capability: str) -> bool:
         return capability in self.capabilities
 
@@ -110,6 +119,7 @@ class OllamaDouble:
     fault_said: str = "llama runner process no longer running: 2"
     refusal: Refusal | None = None
     refused_routes: frozenset[str] = frozenset()
+    version: str = VERSION
     # What it has. Names that are hidden were deleted; what others were made of is in `made`.
     hidden: set[str] = field(default_factory=set)
     made: dict[str, Offered] = field(default_factory=dict)
@@ -156,8 +166,8 @@ def short(body: Json, key: str = "model") -> str:
 # Routes that only look.
 
 
-async def version(_double: OllamaDouble, _body: Json) -> Reply:
-    return {"version": VERSION}
+async def version(double: OllamaDouble, _body: Json) -> Reply:
+    return {"version": double.version}
 
 
 async def tags(double: OllamaDouble, _body: Json) -> Reply:
@@ -209,7 +219,7 @@ def _listed(offered: Offered) -> Json:
     return {
         "name": offered.whole_name,
         "model": offered.whole_name,
-        "digest": offered.stored.digest.removeprefix("sha256:"),
+        "digest": offered.digest,
         "size": offered.stored.size_bytes,
         "details": details,
     }

@@ -97,7 +97,9 @@ async def embed(double: OllamaDouble, body: Json) -> Reply:
     try:
         vectors, tokens = [], 0
         for text in texts:
-            vector, cost = await _vector(double, offered, runner, text, may_cut=body.get("truncate", True))
+            async with runner.queue:
+                may_cut = body.get("truncate", True)
+                vector, cost = await _vector(double, offered, runner, text, may_cut=may_cut)
             vectors.append(_cut(vector, int(body.get("dimensions") or 0)))
             tokens += cost
     finally:
@@ -126,7 +128,8 @@ async def _answer(double: OllamaDouble, offered: Offered, body: Json, request: R
         return end | part(_said()) | {"done_reason": "load"}
     request = _seen(offered, _with_options(request, body))
     if body.get("truncate", True) and double.script is None:
-        request = await _fitting(double, offered, request)
+        async with runner.queue:
+            request = await _fitting(double, offered, request)
     lines = _lines(double, runner, request, _Voice(end, part))
     return lines if body.get("stream", True) else await _whole(lines)
 
