@@ -192,6 +192,15 @@ async def test_what_others_load_anew_is_not_ours_any_more(double: OllamaDouble, 
     assert "tiny" in double.runners
 
 
+async def test_closing_leaves_what_others_have_loaded(double: OllamaDouble, engine: OllamaEngine):
+    await somebody_loads(double, "nano", 512)
+    await engine.load("tiny", CONTEXT_TOKENS)
+
+    await engine.aclose()
+
+    assert set(double.runners) == {"nano"}
+
+
 # What it has.
 
 

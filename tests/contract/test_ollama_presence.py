@@ -2,21 +2,10 @@
 
 import asyncio
 
-import httpx
 import pytest
 
-from hubspoke.errors import (
-    EngineProtocol,
-    EngineTruncated,
-    EngineUnavailable,
-    ModelNotLoaded,
-    UnknownModel,
-)
-from hubspoke.types import (
-    EngineInfo,
-    HostMemory,
-    LoadPlan,
-)
+from hubspoke.errors import EngineProtocol, EngineTruncated, EngineUnavailable, ModelNotLoaded, UnknownModel
+from hubspoke.types import EngineInfo, HostMemory, LoadPlan
 from spoke.agent import outside_engines
 from spoke.config import SpokeConfig
 from spoke.engines import ollama_http, ollama_server
@@ -42,13 +31,6 @@ async def engine(double: OllamaDouble):
     yield adapter
     double.refusal, double.headers = None, {}
     await adapter.aclose()
-
-
-async def somebody_loads(double: OllamaDouble, model: str, context_tokens: int) -> None:
-    """Load a model as another program would."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        body = {"model": model, "messages": [], "options": {"num_ctx": context_tokens}}
-        assert (await client.post(f"{double.url}/api/chat", json=body, timeout=SOON_S)).status_code == 200
 
 
 def detected(url: str) -> DetectedOllama:
@@ -129,15 +111,6 @@ async def test_an_ollama_that_goes_in_the_middle_of_an_answer_breaks_it_off(stor
     with pytest.raises(EngineUnavailable):
         await ask(engine, "tiny", chat("hello"))
     await engine.aclose()
-
-
-async def test_closing_leaves_what_others_have_loaded(double: OllamaDouble, engine: OllamaEngine):
-    await somebody_loads(double, "nano", 512)
-    await engine.load("tiny", CONTEXT_TOKENS)
-
-    await engine.aclose()
-
-    assert set(double.runners) == {"nano"}
 
 
 async def test_the_gateway_of_a_mesh_is_no_ollama(double: OllamaDouble):
