@@ -34,6 +34,14 @@ demo *args: setup
 test *args: setup
     @pytest "$@"
 
+# Run the example programs against a mesh, Node's too; arguments go to pytest.
+clients *args: node
+    @pytest tests/clients "$@"
+
+# Bring Node and the packages of examples/node into build/, unless they are there.
+node: setup
+    @python tools/node.py
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -20,12 +20,13 @@ from hubspoke.types import (
     ModelState,
     Usage,
 )
+from spoke.engines.lacking import no_pull, no_vectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from hubspoke.types import Request
+    from hubspoke.types import Embeddings, EmbedRequest, PullStep, Request
 
 ENGINE: Final = "metronome"
 SLOTS: Final = 256
@@ -116,6 +117,14 @@ class Metronome:
             yield _TOKENS[number % 2]
         usage = Usage(prompt_tokens=1, output_tokens=request.max_output_tokens)
         yield Finished(FinishReason.LENGTH, usage)
+
+    def embed(self, _model: str, _request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Raise Unsupported."""
+        return no_vectors(ENGINE)
+
+    def pull(self, _model: str) -> AsyncGenerator[PullStep, None]:
+        """Raise Unsupported."""
+        return no_pull(ENGINE)
 
     async def aclose(self) -> None:
         """Do nothing: nothing was started."""

@@ -114,6 +114,17 @@ class Mesh:
             yield Spoke(process.pid, Tally(tally))
 
     @asynccontextmanager
+    async def agent(self, name: str, slots: int) -> AsyncIterator[int]:
+        """Run a spoke as users run it, without any Ollama, and give its process."""
+        state = self._directory / name
+        await self._enrol(NodeName(name), Role.SPOKE, state / "spoke")
+        env = {"HUBSPOKE_SPOKE_OLLAMA": "off", "HUBSPOKE_SPOKE_SLOTS": str(slots)}
+        command = (sys.executable, "-m", "spoke", "run", "--state-dir", str(state))
+        async with self._running(name, command, env) as process:
+            await self._offering(process, name, slots)
+            yield process.pid
+
+    @asynccontextmanager
     async def direct(self) -> AsyncIterator[str]:
         """Run a bare gRPC server around the metronome, and give its address."""
         port = free_port()
@@ -175,9 +186,9 @@ class Mesh:
         finally:
             await stop(process)
 
-    async def _enrol(self, name: NodeName, role: Role) -> None:
+    async def _enrol(self, name: NodeName, role: Role, place: Path | None = None) -> None:
         """Get *name* an identity through a join token, as people do, unless it has one."""
-        directory = self._directory / name
+        directory = place or self._directory / name
         if not NodeFiles(directory).identity.exists():
             async with AdminClient(self._admin) as admin:
                 token = await admin.create_join_token(name, role)

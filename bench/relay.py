@@ -59,7 +59,7 @@ def main(*, quick: bool, only: str | None, json_file: Path) -> None:
     about = machine()
     chosen = frozenset(QUESTIONS) if only is None else frozenset({only})
     sections = asyncio.run(_measure(chosen, QUICK if quick else FULL))
-    show(sections, about)
+    show("What the relay costs", sections, about)
     save(json_file, sections, about)
     click.echo(f"every figure: {json_file}")
 

@@ -73,9 +73,9 @@ def machine() -> dict[str, Figure]:
     }
 
 
-def show(sections: Sequence[Section], about: Mapping[str, Figure]) -> None:
+def show(title: str, sections: Sequence[Section], about: Mapping[str, Figure]) -> None:
     """Print one table."""
-    table = Table(title="What the relay costs", title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("measured", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("reach", justify="right", no_wrap=True)

@@ -10,6 +10,7 @@ from hubspoke import loop
 from hubspoke.client import MeshClient
 from hubspoke.errors import MeshError
 from hubspoke.types import Delta, Finished, Message, Request, Speaker, Started
+from pki.errors import NotEnrolled
 
 
 async def main() -> None:
@@ -32,3 +33,5 @@ if __name__ == "__main__":
         loop.run(main)
     except MeshError as error:
         sys.exit(f"{error.reason}: {error.message}")
+    except NotEnrolled as error:
+        sys.exit(str(error))

@@ -9,6 +9,7 @@ import sys
 from hubspoke.errors import MeshError
 from hubspoke.sync import SyncMesh
 from hubspoke.types import Message, Request, Speaker
+from pki.errors import NotEnrolled
 
 MODELS = 2
 
@@ -28,3 +29,5 @@ if __name__ == "__main__":
         main()
     except MeshError as error:
         sys.exit(f"{error.reason}: {error.message}")
+    except NotEnrolled as error:
+        sys.exit(str(error))

@@ -23,6 +23,7 @@ from hub.rpc.interceptors import enrol_gate, mesh_gate
 from hub.rpc.mesh import MeshService
 from hub.rpc.models import ModelsService
 from hub.store import Store
+from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.address import address
@@ -95,6 +96,7 @@ async def running(
                 group.create_task(_sweep(sessions)),
                 group.create_task(_save_now_and_then(dispatch, store)),
                 group.create_task(certificate.keep_fresh(chance)),
+                group.create_task(notify.keep_alive()),
             ]
             await servers.start()
             try:
@@ -154,10 +156,12 @@ class Servers:
             "hub ready",
             extra={"hub": self._hub_name, "mesh": self._mesh_addresses, "enrol": self._enrol_addresses},
         )
+        notify.ready(f"listening on ports {self.ports.mesh} and {self.ports.enrol}")
 
     async def stop(self, sessions: Sessions) -> None:
         """Let nobody in any more, let answers that are under way end, then let the spokes go."""
         log.info("hub stopping", extra={"grace_s": STOP_GRACE_S})
+        notify.stopping("answers that are under way may end")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._enrol.stop(STOP_GRACE_S))
             group.create_task(self._mesh.stop(STOP_GRACE_S))

@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from hubspoke import enrol
+from hubspoke import enrol, notify
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
+    from hubspoke.types import Inventory
     from pki.credential import StoredIdentity
     from spoke.config import SpokeConfig
     from spoke.engines.base import Engine
@@ -81,12 +82,13 @@ class Agent:
             renewing = group.create_task(
                 keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
             )
+            pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
-            if self._machine.missing:
-                log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+            self._tell_what_is_lacking()
+            notify.ready(_found(self._machine.inventory))
             await self._link.run()
-            watching.cancel()
-            renewing.cancel()
+            for task in (watching, renewing, pinging):
+                task.cancel()
 
     def stop(self) -> None:
         """Take no more work, finish what runs, and leave; called again, leave without finishing."""
@@ -95,7 +97,18 @@ class Agent:
             self._link.hurry()
         else:
             self._is_stopping = True
+            notify.stopping("answers that are under way may end")
             self._link.leave("the agent was stopped")
+
+    def _tell_what_is_lacking(self) -> None:
+        """Log what keeps this machine from being of use; it may still come."""
+        for engine in self._machine.inventory.engines:
+            if engine.fault:
+                log.warning("engine not usable", extra={"engine": engine.name, "fault": engine.fault})
+        if self._machine.missing:
+            log.warning("models not found", extra={"models": sorted(self._machine.missing)})
+        if not self._machine.inventory.models:
+            log.warning("no model to offer")
 
     def _load_identity(self) -> StoredIdentity:
         """Read who this spoke is; raise AccessError for who may not be one, PkiError for what is damaged."""
@@ -132,10 +145,14 @@ class Agent:
         return fresh
 
 
+def _found(inventory: Inventory) -> str:
+    return f"models: {len(inventory.models)}, cards: {len(inventory.gpus)}"
+
+
 async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
-    store = ModelStore((config.models_folder(directory), SHIPPED), directory / "models.json")
+    store = ModelStore((_models_folder(config, directory), SHIPPED), directory / "models.json")
     gpus = NvmlProbe()
     embedded = EmbeddedEngine(store, plan=config.plan, platform=platform, clock=clock)
     engines: tuple[Engine, ...] = (embedded, *outside_engines(config, gpus))
@@ -154,6 +171,16 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
     finally:
         for close in (*(engine.aclose for engine in engines), store.aclose, gpus.aclose):
             await contained("closing", close())
+
+
+def _models_folder(config: SpokeConfig, directory: Path) -> Path:
+    """Give the folder that models are looked for in, and log it: a slip of the pen in it is a spoke without models."""
+    folder = config.models_folder(directory)
+    if config.models_dir and not folder.is_dir():
+        log.warning("models folder not found", extra={"path": str(folder)})
+    else:
+        log.info("models folder", extra={"path": str(folder)})
+    return folder
 
 
 def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:

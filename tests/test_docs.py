@@ -35,7 +35,7 @@ COMMANDS = {"hubspoke": hubspoke_command, "hub-server": hub_server, "spoke-agent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
-PATH = re.compile(r"[\w.-]+/[\w./-]*\.(?:md|proto|py|svg|toml)")
+PATH = re.compile(r"[\w.-]+/[\w./-]*\.(?:md|mjs|plist|proto|py|service|svg|toml)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 RECIPE = re.compile(r"^([a-z][a-z-]*)(?: [^:=\n]*)?:(?!=)", re.MULTILINE)
 ALLOWED = re.compile(r"// Allowed: ([a-z, ]+)[.;][^\n]*\n\s+rpc (\w+)\(")
@@ -171,6 +171,10 @@ def test_every_example_imports_what_there_is(name: str):
                     module = import_module(node.module)
                     missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
                     assert not missing, f"{name}: {node.module} has no {missing}"
+
+
+def test_the_program_in_the_protocol_is_the_one_that_runs():
+    assert f"```python\n{read('examples/plain_grpc.py')}```" in read("docs/protocol.md")
 
 
 def test_every_document_is_in_the_index():

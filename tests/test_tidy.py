@@ -59,7 +59,14 @@ def text_files() -> Iterator[Path]:
     """Give everything that somebody reads, but this file, which has to name what it forbids."""
     yield from (path for path in python_files(*FOLDERS) if path != Path(__file__))
     yield from (ROOT / name for name in ROOT_FILES - {"uv.lock"})
-    for pattern in ("docs/**/*.md", "docs/**/*.svg", "protos/**/*.proto", "tools/**/*.md"):
+    for pattern in (
+        "deploy/**/*.*",
+        "docs/**/*.md",
+        "examples/node/*.mjs",
+        "docs/**/*.svg",
+        "protos/**/*.proto",
+        "tools/**/*.md",
+    ):
         yield from ROOT.glob(pattern)
 
 

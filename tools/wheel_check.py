@@ -41,6 +41,7 @@ def main() -> None:
         for command in ("hubspoke", "hub-server", "spoke-agent"):
             installed.run(command, "--help")
         installed.run("hubspoke", "version")
+        installed.require("share/hubspoke/systemd/hubspoke-hub.service")
         ask_a_mesh(installed)
 
 
@@ -96,6 +97,11 @@ class Installed:
             (*install, "--no-deps", str(wheel)),
         ):
             self._finish(command, INSTALL_TIMEOUT_S)
+
+    def require(self, path: str) -> None:
+        """Raise SystemExit unless the wheel has brought the file *path*."""
+        if not (self._programs.parent / path).is_file():
+            raise SystemExit(f"wheel-check: the wheel does not bring {path}")
 
     def run(self, program: str, *arguments: str, stdin: str = "") -> str:
         """Run an installed program to its end and give what it wrote to standard output."""

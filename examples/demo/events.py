@@ -143,6 +143,24 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class NoOllama:
+    """The demo goes on without an Ollama, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOllama:
+    """What a model of this machine's own Ollama has said, through the mesh."""
+
+    version: str
+    model: str
+    spoke: str
+    text: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The mesh stays until Ctrl-C; *environment* makes the commands find it."""
 
@@ -169,7 +187,7 @@ class Failed:
 
 Event: TypeAlias = (
     Act | Step | Asked | Waits | Began | Said | Answered | Refused | Tally | Memory | Status
-    | Froze | Killed | Lost | Returned | Kept | Done | Failed
+    | Froze | Killed | Lost | Returned | NoOllama | OwnOllama | Kept | Done | Failed
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -40,6 +40,8 @@ class SpokePlan:
     name: str
     models: tuple[str, ...]
     slots: int
+    has_ollama: bool = False
+    """Whether it looks for an Ollama; those that do not have to answer to the letter."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -120,6 +122,8 @@ class DemoMesh:
     async def _start(self, plan: SpokePlan) -> None:
         # As many slots for each model as the spoke has: more would only take memory.
         variables = {**self._home(plan), "HUBSPOKE_SPOKE_MODEL_SLOTS": str(plan.slots)}
+        if not plan.has_ollama:
+            variables["HUBSPOKE_SPOKE_OLLAMA"] = "off"
         self._agents[plan.name] = self._programs.start(plan.name, plan.command, variables)
         await self.when(
             plan,

@@ -21,6 +21,8 @@ from examples.demo.events import (
     Killed,
     Lost,
     Memory,
+    NoOllama,
+    OwnOllama,
     Refused,
     Returned,
     Status,
@@ -60,6 +62,10 @@ def lines(event: Event, *, has_board: bool) -> Iterator[RenderableType]:
             yield _step(event)
         case Tally():
             yield _marked(GOOD, words.result(event))
+        case OwnOllama():
+            yield _marked(GOOD, words.own_ollama(event))
+        case NoOllama():
+            yield _marked(NONE, Text(words.no_ollama(event), style="dim"))
         case Status():
             names = " and ".join(str(spoke["name"]) for spoke in event.spokes)
             yield _marked(GOOD, f"`{event.command}` beside it lists {names} too")

@@ -18,6 +18,8 @@ from examples.demo.events import (
     Killed,
     Lost,
     Memory,
+    NoOllama,
+    OwnOllama,
     Refused,
     Returned,
     Said,
@@ -75,6 +77,10 @@ def _lines(event: Event) -> Iterator[str]:
             yield f"  ok {event.took_s:5.2f} s  {event.what:<38}  {event.command and '$ ' + event.command}".rstrip()
         case Tally():
             yield f"  {words.result(event)}"
+        case OwnOllama():
+            yield f"  {words.own_ollama(event)}"
+        case NoOllama():
+            yield f"  {words.no_ollama(event)}"
         case Status():
             yield f"  $ {event.command}  lists {' and '.join(str(spoke['name']) for spoke in event.spokes)} too"
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from examples.demo import questions
+from examples.demo import own_ollama, questions
 from examples.demo.asking import Asker
-from examples.demo.events import Act, Began, Done, Froze, Kept, Killed, Lost, Memory, Refused, Tally
-from examples.demo.mesh import ATTIC, CLOCK, DEN, SPOKES, running
+from examples.demo.events import (
+    Act,
+    Began,
+    Done,
+    Froze,
+    Kept,
+    Killed,
+    Lost,
+    Memory,
+    NoOllama,
+    OwnOllama,
+    Refused,
+    Tally,
+)
+from examples.demo.mesh import ATTIC, CLOCK, DEN, SPOKES, SpokePlan, running
 from examples.demo.programs import Failure
 from examples.demo.waiting import WAIT_S
 from hubspoke.errors import NoSpoke
-from hubspoke.types import SpokeState
+from hubspoke.types import Message, Request, Speaker, SpokeState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +41,11 @@ if TYPE_CHECKING:
     from hubspoke.types import SpokeStatus
 
     Stay: TypeAlias = Callable[[], Awaitable[None]]
+
+
+GREETING: Final = "Say hello in one short sentence."
+OLLAMA_PATIENCE: Final = timedelta(minutes=3)
+"""A model of several gigabytes may first have to come from a slow disk."""
 
 
 async def play(state: Path, programs: Programs, show: Show, stay: Stay | None) -> None:
@@ -59,7 +78,7 @@ class Story:
 
     async def play(self) -> Tally:
         """Play all acts, and count all answers."""
-        return _sum(
+        total = _sum(
             [
                 await self._first_questions(),
                 await self._many_at_once(),
@@ -67,6 +86,8 @@ class Story:
                 await self._it_returns(),
             ]
         )
+        await self._own_ollama()
+        return total
 
     async def _first_questions(self) -> Tally:
         self._show.tell(Act("The first questions bring the models into memory"))
@@ -123,6 +144,23 @@ class Story:
         self._show.tell(Act(f"{DEN.name} comes back"))
         await self._mesh.restart(DEN)
         return await self._ask(questions.AFTERWARDS)
+
+    async def _own_ollama(self) -> None:
+        """Let a third spoke find the Ollama of this machine. What its models say, nobody can know beforehand."""
+        self._show.tell(Act("Your own Ollama"))
+        found = await own_ollama.find()
+        if isinstance(found, str):
+            self._show.tell(NoOllama(found))
+            return
+        plan = SpokePlan("cellar", (found.model,), slots=1, has_ollama=True)
+        await self._mesh.join(plan)
+        await self._mesh.start(plan)
+        await self._mesh.when(plan, f"show {found.model}", lambda spoke: bool(spoke.inventory.models))
+        request = Request(found.model, messages=(Message(Speaker.USER, GREETING),), max_output_tokens=40)
+        began_s = CLOCK.monotonic()
+        answer = await self._mesh.app.answer(request, deadline=CLOCK.now() + OLLAMA_PATIENCE)
+        took_s = CLOCK.monotonic() - began_s
+        self._show.tell(OwnOllama(found.version, found.model, answer.started.spoke, answer.text, took_s))
 
     async def _ask(self, asked: Sequence[Question]) -> Tally:
         async with self._show.stage():

@@ -13,7 +13,7 @@ from hubspoke.types import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from examples.demo.events import Done, Tally
+    from examples.demo.events import Done, NoOllama, OwnOllama, Tally
     from hubspoke.types import Model, SpokeStatus
 
 ELLIPSIS: Final = "..."
@@ -61,6 +61,17 @@ def summary(done: Done) -> str:
     """Say what came of everything."""
     total = done.total
     return f"{total.right} of {total.asked} right, {done.took_s:.1f} s from nothing; {_served(total)}"
+
+
+def own_ollama(event: OwnOllama) -> str:
+    """Say what this machine's own Ollama has answered."""
+    said = shortened(clean(event.text).strip(), 60)
+    return f"{event.spoke} found Ollama {event.version} by itself; {event.model} says: {said}  ({event.took_s:.1f} s)"
+
+
+def no_ollama(event: NoOllama) -> str:
+    """Say why there is none, and what would happen if there were one."""
+    return f"{event.why}. Where one runs, a spoke finds it by itself; the tests ask a double of it"
 
 
 def rooms(spoke: SpokeStatus) -> list[Room]:

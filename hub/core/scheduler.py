@@ -82,11 +82,11 @@ def bring(
     return load or _prospect(ask, standing, now)
 
 
-def ordered(load: Load, registry: Registry, now: float) -> Wait:
-    """Say what waits for *load*, which is ordered at *now*."""
+def ordered(load: Load, registry: Registry) -> Wait:
+    """Say what waits for *load*, which *registry* shows to have started."""
     spoke = registry.spokes[load.target.spoke]
     model = next(m for m in spoke.inventory.models if Place(m.engine, m.name) == load.target.place)
-    return Wait(spoke.id, now, estimator.load_s(model, holding_of(spoke, model).speed))
+    return _waiting_for(holding_of(spoke, model))
 
 
 def _standing(places: Iterable[Holding], now: float) -> Standing:

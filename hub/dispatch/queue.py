@@ -127,7 +127,7 @@ class Queue:
                 waiter.refusal = error
             case Load():
                 self._sessions.order_load(decision)
-                _let_wait(waiter, ordered(decision, self._sessions.registry, now))
+                _let_wait(waiter, ordered(decision, self._sessions.registry))
             case Wait():
                 _let_wait(waiter, decision)
             case _:

@@ -11,7 +11,7 @@ from hub.core.catalogue import Holding, holdings, resolve
 from hub.core.pulling import puller
 from hub.core.registry import LOAD_S_MAX
 from hub.core.scheduler import bring, ordered
-from hub.core.types import Ask, Load, Refuse, Wait
+from hub.core.types import IN_SESSION, Ask, Load, Refuse, Wait
 from hubspoke.errors import Busy, DeadlineExceeded, UnknownModel
 from hubspoke.types import InMemory, Loading, Priority, Pulled, Pulling
 
@@ -64,7 +64,7 @@ class Upkeep:
                     return
                 case Load():
                     self._sessions.order_load(decision)
-                    wait = ordered(decision, self._sessions.registry, now)
+                    wait = ordered(decision, self._sessions.registry)
                 case Wait():
                     wait = decision
             if now > waits_until:
@@ -75,23 +75,24 @@ class Upkeep:
             await self._wait_for_news()
 
     async def unload(self, model: str, spoke: SpokeId | None) -> tuple[SpokeId, ...]:
-        """Take *model* out of memory on *spoke*, or everywhere; say where it was.
+        """Take *model* out of memory on *spoke*, or everywhere, and pin it no more; say where it was.
 
-        Raise UnknownModel, Busy where it runs, in which case it stays everywhere, or what a spoke says.
+        On a spoke that is away only the pin goes. Raise UnknownModel, Busy where it runs, in which case it stays
+        everywhere, or what a spoke says.
         """
         key = resolve(self._sessions.registry, model).key
         found = [held for held in holdings(self._sessions.registry, key) if spoke in {None, held.spoke.id}]
         if not found:
             raise UnknownModel(f"{spoke} has no {model!r}, or is not in this mesh")
-        loaded = [held for held in found if held.model.loaded is not None]
+        loaded = [held for held in found if held.model.loaded is not None and held.spoke.state in IN_SESSION]
         running = self._sessions.traffic().running
         for held in loaded:
             if count := running.get((held.spoke.id, key), 0):
                 raise Busy(
                     f"{count} requests run on {model!r} on {held.spoke.id}; unload it when they are done"
                 )
-        for held in found:
-            await self._pin(held.spoke.id, key, pinned=False)
+        for name in {held.spoke.id for held in found}:
+            await self._pin(name, key, pinned=False)
         orders = [self._sessions.order_unload(held.spoke.id, held.place) for held in loaded]
         for order in orders:
             await _ended(order)

@@ -38,7 +38,7 @@ def reported() -> Iterator[None]:
         yield
     except (MeshError, PkiError) as error:
         fail(str(error), exit_code(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # the latter when it was at a prompt
         click.echo(err=True)
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     except OSError as error:

@@ -66,7 +66,7 @@ def _table(spokes: tuple[SpokeStatus, ...], now: datetime) -> Table:
             Text(_state(spoke, now), style=_STYLES[spoke.state]),
             f"{spoke.busy} of {spoke.slots} busy",
             Text("\n".join(_memory(spoke))),
-            Text("\n".join(_model(model) for model in spoke.inventory.models) or "none"),
+            Text("\n".join(_models(spoke)) or "none"),
         )
     return table
 
@@ -91,6 +91,14 @@ def _gpu_memory(gpu: Gpu) -> str:
     if gpu.memory_total_bytes is None or gpu.memory_free_bytes is None:
         return "memory unknown"
     return gauge(gpu.memory_total_bytes - gpu.memory_free_bytes, gpu.memory_total_bytes)
+
+
+def _models(spoke: SpokeStatus) -> Iterator[str]:
+    for engine in spoke.inventory.engines:
+        if engine.fault:
+            yield f"{engine.name} cannot be used: {engine.fault}"
+    for model in spoke.inventory.models:
+        yield _model(model)
 
 
 def _model(model: Model) -> str:

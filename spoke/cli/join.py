@@ -12,7 +12,9 @@ from hubspoke.cli.prompts import read_token
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.paths import locate
+from pki.disk import make_directory
 from pki.identity import Role
+from spoke.config import SpokeConfig
 
 
 @click.command("join")
@@ -29,10 +31,16 @@ def command(*, token_file: Path | None, replace: bool, state_dir: Path | None) -
     An admin makes the token with `hubspoke token create`. It works once, and it is never given on the command line,
     where other users of the machine could read it.
     """
-    token = read_token(token_file)
-    directory = locate(state_dir).spoke
+    become_spoke(read_token(token_file), locate(state_dir).spoke, replace=replace)
+    click.echo("Next: `spoke-agent`.")
+
+
+def become_spoke(token: str, directory: Path, *, replace: bool = False) -> None:
+    """Trade *token* for an identity in *directory*, make a place for models there, and say so."""
     stored = loop.run(
         lambda: join(token, directory, roles=(Role.SPOKE,), clock=SystemClock(), replace=replace)
     )
+    models = SpokeConfig().models_folder(directory)
+    make_directory(models)
     click.echo(f"Joined as spoke {stored.identity.name!r}; the identity is in {directory}.")
-    click.echo("It renews itself while the agent runs. Next: `spoke-agent`.")
+    click.echo(f"It renews itself while the agent runs. Models, as GGUF files, go to {models}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,9 +12,11 @@ import msgspec
 from hubspoke import config, logs, loop
 from hubspoke.cli import options
 from hubspoke.cli.failures import Exit, fail
+from hubspoke.cli.prompts import read_token
 from hubspoke.paths import locate
-from pki.errors import NotEnrolled
+from pki.files import NodeFiles
 from spoke.agent import serve
+from spoke.cli.join import become_spoke
 from spoke.config import SpokeConfig
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ def command(
 ) -> None:
     """Be a spoke until stopped.
 
+    A machine that has not joined is asked for its token, if there is a terminal to ask at.
+
     SIGTERM or Ctrl-C finishes what runs and leaves; a second one leaves at once.
     """
     directory = locate(state_dir).spoke
@@ -42,12 +47,24 @@ def command(
     settings = msgspec.structs.replace(
         settings, slots=slots or settings.slots, models=tuple(models) or settings.models
     )
+    if not NodeFiles(directory).identity.exists():
+        _join_here(directory)
     logs.configure(settings.log_level)
-    try:
-        loop.run(lambda: serve(settings, directory))
-    except NotEnrolled:
+    loop.run(lambda: serve(settings, directory))
+
+
+def _join_here(directory: Path) -> None:
+    """Let whoever sits at the terminal paste a token; where nobody does, end the command."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         fail(
             f"this machine is no spoke yet: there is no identity in {directory}. Get a token from an admin "
             "(`hubspoke token create NAME --role spoke`) and run `spoke-agent join`",
             Exit.IDENTITY,
         )
+    click.echo(
+        "This machine is no spoke yet. On the hub's machine, make a token for it:\n\n"
+        "    hubspoke token create NAME --role spoke\n\n"
+        "and paste here the line that it prints. Ctrl-C leaves everything as it is.",
+        err=True,
+    )
+    become_spoke(read_token(None), directory)

@@ -84,6 +84,9 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.n_batch = parameters.n_ubatch = _batch_tokens(order)
     parameters.embedding = order.makes_vectors
     parameters.mmproj.path = order.projector
+    parameters.video_ffmpeg_bin_dir = (
+        os.devnull
+    )  # or else what is no image would be handed to a program on the path
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = order.threads
     parameters.hostnames = [order.socket or "127.0.0.1"]
     parameters.port = 0

@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from hubspoke.types import Vector
 
 BATCH_TEXTS: Final = 32
-"""Texts that an engine is given at once: enough to keep a card busy, few enough to be cancelled soon."""
+"""Texts that an engine is given at once: enough to keep a card busy."""
+BATCH_BYTES: Final = 8 * 1024
+"""All of them together, unless one alone is longer. llama.cpp finishes what it was given, whoever has hung up."""
 
 
 def batches(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
     """Cut *texts* into what an engine is given at once, each with the number of its first text."""
-    return ((first, texts[first : first + BATCH_TEXTS]) for first in range(0, len(texts), BATCH_TEXTS))
+    first = size = 0
+    for number, text in enumerate(texts):
+        size += len(text.encode())
+        if number > first and (number - first == BATCH_TEXTS or size > BATCH_BYTES):
+            yield first, texts[first:number]
+            first, size = number, len(text.encode())
+    if texts:
+        yield first, texts[first:]
 
 
 def directions(made: Sequence[Sequence[float]], *, texts: int, dimensions: int) -> tuple[Vector, ...]:

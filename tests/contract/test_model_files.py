@@ -8,19 +8,12 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import LoadFailed, UnknownModel
 from hubspoke.types import Capability, LoadPlan, ModelState
 from spoke.engines.llamacpp import EmbeddedEngine
-from spoke.models.store import SHIPPED, ModelStore
+from spoke.models.store import ModelStore
 from spoke.platform import here
-from tests.contract.bench import LONG, ask, begun, chat, children, collected, described
-from tests.fakes.gguf import LLAMA, Typed, header, string, u32
+from tests.contract.bench import LONG, ask, begun, chat, children, collected, described, renamed
+from tests.fakes.gguf import LLAMA, Typed, header, u32
 
 CONTEXT_TOKENS = 2048
-
-
-def renamed(shipped: str, name: str) -> bytes:
-    """Give a shipped model with another name of the same length in its header."""
-    data = (SHIPPED / f"{shipped}-q8_0.gguf").read_bytes()
-    assert len(shipped) == len(name)
-    return data.replace(string(shipped), string(name), 1)
 
 
 @pytest.mark.parametrize("keep", [500_000, 60_000])

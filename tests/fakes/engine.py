@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hubspoke.errors import Busy, ModelNotLoaded, UnknownModel
 from hubspoke.types import (
+    Capability,
     Delta,
     Embeddings,
     EmbedRequest,
@@ -50,7 +51,12 @@ Step = str | Delta | Gate | Finished | Exception
 
 
 def a_model(
-    name: str = "tiny", *, slots: int = 2, loaded: bool = True, digest: str = "sha256:" + "a" * 64
+    name: str = "tiny",
+    *,
+    slots: int = 2,
+    loaded: bool = True,
+    digest: str = "sha256:" + "a" * 64,
+    capabilities: frozenset[Capability] = frozenset({Capability.CHAT, Capability.COMPLETION}),
 ) -> Model:
     """A model as the engine `fake` has it."""
     return Model(
@@ -58,6 +64,7 @@ def a_model(
         name=name,
         digest=digest,
         size_bytes=1_000_000,
+        capabilities=capabilities,
         plan=LoadPlan(slots=slots, context_tokens=2048),
         state=ModelState.LOADED if loaded else ModelState.COLD,
         loaded=Loaded(slots=slots, context_tokens=2048) if loaded else None,
@@ -82,6 +89,7 @@ class FakeEngine:
         self.running = 0
         self.closed = asyncio.Semaphore(0)
         self.embed_requests: list[EmbedRequest] = []
+        self.embed_step: Step | None = None
         self.pulls: list[str] = []
         self.pull_steps: Sequence[PullStep | Step] = ()
         self.pulls_closed = asyncio.Semaphore(0)
@@ -142,6 +150,7 @@ class FakeEngine:
         self.embed_requests.append(request)
         self.running += 1
         try:
+            await _play(self.embed_step)
             for number, text in enumerate(request.inputs):
                 yield Embeddings(number, ((float(len(text)), 1.0),))
             yield Finished(FinishReason.STOP, Usage(prompt_tokens=PROMPT_TOKENS, output_tokens=0))

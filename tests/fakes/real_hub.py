@@ -19,6 +19,7 @@ from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.types import (
     Delta,
+    Embeddings,
     EngineInfo,
     Finished,
     FinishReason,
@@ -200,6 +201,11 @@ class ScriptedSlot:
     async def delta(self, attempt: int, text: str) -> None:
         """Send some of an answer."""
         await self.say(chunk=pb.Chunk(attempt=attempt, body=answers.delta_bytes(Delta(text)), tokens=1))
+
+    async def vectors(self, attempt: int, embeddings: Embeddings) -> None:
+        """Send some vectors."""
+        body = answers.embeddings_bytes(embeddings)
+        await self.say(chunk=pb.Chunk(attempt=attempt, body=body, tokens=len(embeddings.vectors)))
 
     async def last(self, attempt: int, reason: FinishReason = FinishReason.STOP) -> None:
         """Send the end of an answer."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.dispatch.journey import LOADING_TOLD_S
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import (
     ContextTooLong,
@@ -174,6 +175,14 @@ async def test_a_cold_model_is_loaded_once_for_everybody_who_waits(hub: RealHub)
         (summary,) = await app.models()
     assert sorted(event.text for event in events if isinstance(event, Delta)) == ["a", "b"]
     assert summary.replicas[0].load_s == pytest.approx(2.0)
+
+
+async def test_whoever_waits_for_a_load_hears_again_and_again_how_far_it_is(hub: RealHub) -> None:
+    async with hub.app() as app, hub.spoke("den", a_model(loaded=False), slots=1):
+        events = aiter(app.infer(HELLO))
+        first, second = await anext(events), await anext(events)
+    assert second.elapsed_s - first.elapsed_s == pytest.approx(LOADING_TOLD_S, abs=0.5)
+    assert second.expected_s == first.expected_s
 
 
 async def test_a_load_that_fails_is_told_with_its_reason(hub: RealHub) -> None:

@@ -21,7 +21,8 @@ from pki.errors import NotEnrolled
 from pki.files import NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.keys import new_key
-from spoke.agent import Agent
+from spoke.agent import Agent, _models_folder
+from spoke.config import SpokeConfig
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, Gate, a_model
@@ -121,3 +122,19 @@ async def test_a_certificate_that_has_ended_is_told_before_anything_is_dialled(t
     files.save(mesh.spoke, mesh.anchors)
     with pytest.raises(Unauthenticated, match="join again"):
         an_agent(files, FakeEngine(TINY))
+
+
+async def test_what_keeps_a_machine_from_being_of_use_is_in_its_log(tmp_path, caplog):
+    mesh, engine = Mesh(), FakeEngine()
+    engine.fault = "no such library"
+    async with mesh.serving(MeshHub()) as hub, running(an_agent(mesh.enrol(NodeFiles(tmp_path)), engine)):
+        await soon(hub.registered.get())
+    assert {"engine not usable", "no model to offer"} <= set(caplog.messages)
+    (faulty,) = (record for record in caplog.records if record.message == "engine not usable")
+    assert (faulty.engine, faulty.fault) == ("fake", "no such library")
+
+
+async def test_a_models_folder_that_is_misspelled_is_in_the_log(tmp_path, caplog):
+    _models_folder(SpokeConfig(models_dir=str(tmp_path / "modles")), tmp_path)
+    (record,) = caplog.records
+    assert (record.message, record.path) == ("models folder not found", str(tmp_path / "modles"))

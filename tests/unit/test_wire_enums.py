@@ -4,9 +4,21 @@ import pytest
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
 from hubspoke.api.inference.v1 import inference_pb2 as inference
+from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
 from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import Capability, FinishReason, GpuKind, ModelState, Priority, Speaker, SpokeState
+from hubspoke.types import (
+    Calling,
+    CallKind,
+    Capability,
+    Effort,
+    FinishReason,
+    GpuKind,
+    ModelState,
+    Priority,
+    Speaker,
+    SpokeState,
+)
 from hubspoke.wire import enums
 from pki.identity import Role
 
@@ -18,6 +30,9 @@ MIRRORS = {
     "ROLE_": (enums.ROLE, Role, pb.Role),
     "PRIORITY_": (enums.PRIORITY, Priority, inference.Priority),
     "SPEAKER_": (enums.SPEAKER, Speaker, inference.Speaker),
+    "EFFORT_": (enums.EFFORT, Effort, inference.Effort),
+    "MODE_": (enums.CALLING, Calling, inference.ToolChoice.Mode),
+    "CALL_": (enums.CALL, CallKind, mesh.Call),
     "SPOKE_STATE_": (enums.SPOKE_STATE, SpokeState, admin.SpokeState),
 }
 

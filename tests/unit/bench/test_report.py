@@ -21,6 +21,7 @@ def test_a_throughput_is_reached_from_its_limit_on(value, reached):
 
 def test_a_row_that_falls_short_says_so(capsys):
     show(
+        "What it costs",
         [Section("first_token", {}, (at_most("added", 1.2, 0.8, "ms"), Row("note", "nginx not installed")))],
         ABOUT,
     )

@@ -1,10 +1,12 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from hub.core import registry as reg
 from hub.core.catalogue import models, resolve
 from hub.core.types import Registry, Speed
 from hubspoke.errors import UnknownModel
-from hubspoke.types import Capability, EngineInfo, ModelState
+from hubspoke.types import Capability, EngineInfo, Loaded, ModelState
 from tests.unit.hub_core.machines import (
     NOW,
     a_load,
@@ -19,6 +21,11 @@ from tests.unit.hub_core.machines import (
 
 OLD, NEW = digest("a"), digest("b")
 LLAMA = a_model("llama3:latest", digest=OLD)
+
+
+def at(seconds: float) -> datetime:
+    """The time of day that the registry's clock stands for."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def named(*digests, name="llama3:latest"):
@@ -101,26 +108,37 @@ def test_models_are_listed_once_with_all_their_names_and_replicas():
         attic=an_inventory(LLAMA, a_model("qwen", capabilities=frozenset({Capability.EMBED}))),
     )
     mesh = reg.measured(mesh, "den", OLD, Speed(decode_tokens_per_s=40.0, load_s=2.0), NOW)
-    first, second = models(mesh, calm(mesh, {("den", OLD): 1}))
+    first, second = models(mesh, calm(mesh, {("den", OLD): 1}), at)
     assert (first.key, first.names) == (OLD, ("llama3:latest", "mine"))
     assert [(r.spoke, r.state, r.slots, r.busy) for r in first.replicas] == [
         ("attic", ModelState.COLD, 0, 0),
         ("den", ModelState.LOADED, 2, 1),
     ]
     assert (first.replicas[1].decode_tokens_per_s, first.replicas[1].load_s) == (40.0, 2.0)
+    assert [(r.engine, r.context_tokens, r.used_at) for r in first.replicas] == [
+        ("ollama", 0, None),
+        ("ollama", 2048, at(NOW)),
+    ]
     assert (second.names, second.capabilities) == (("qwen",), {Capability.EMBED})
 
 
 def test_a_model_on_its_way_into_memory_is_shown_so():
     mesh = reg.load_started(a_mesh(den=an_inventory(LLAMA)), a_load("den", LLAMA), NOW)
-    (llama,) = models(mesh, calm(mesh))
+    (llama,) = models(mesh, calm(mesh), at)
     assert llama.replicas[0].state is ModelState.LOADING
 
 
 def test_models_of_spokes_that_are_gone_are_not_listed():
     mesh = joined(reg.left(named(OLD), "s0", 1), "den", an_inventory())
-    assert models(mesh, calm(mesh)) == ()
+    assert models(mesh, calm(mesh), at) == ()
 
 
 def test_an_empty_mesh_has_no_models():
-    assert models(Registry(), calm(Registry())) == ()
+    assert models(Registry(), calm(Registry()), at) == ()
+
+
+def test_a_replica_says_what_it_takes_up_and_whether_it_is_pinned():
+    mesh = a_mesh(den=an_inventory(warm(digest=OLD, loaded=Loaded(2, 2048, 5 << 30, 3 << 30))))
+    mesh = reg.pinned(mesh, "den", OLD, pinned=True)
+    ((replica,),) = (model.replicas for model in models(mesh, calm(mesh), at))
+    assert (replica.memory_bytes, replica.vram_bytes, replica.pinned) == (5 << 30, 3 << 30, True)

@@ -2,7 +2,7 @@ import pytest
 
 from hub.core import registry as reg
 from hub.core import vram
-from hubspoke.types import EngineInfo, Gpu, GpuKind, Loaded
+from hubspoke.types import EngineInfo, Gpu, GpuKind, Loaded, MemoryPool
 from tests.unit.hub_core.machines import CPU, GIB, GPU, NOW, a_load, a_mesh, a_model, an_inventory, warm
 
 EIGHT_B = 4_920_738_407  # deepseek-r1:8b, Q4_K_M
@@ -133,3 +133,24 @@ def test_needs_are_rounded_up_and_offers_down():
     n_bytes = int(6.44 * GIB)
     assert (vram.at_least(n_bytes), vram.at_most(n_bytes)) == ("6.5 GiB", "6.4 GiB")
     assert vram.at_least(1_000_000) == "1.0 MiB"
+
+
+def test_each_pool_of_memory_is_shown_once_with_what_is_promised_and_what_models_take():
+    loaded = warm(loaded=Loaded(2, 2048, memory_bytes=5 * GIB, vram_bytes=3 * GIB))
+    cold = a_model("other")
+    mesh = reg.load_started(a_mesh(den=an_inventory(loaded, cold)), a_load("den", cold, reserved=GIB), NOW)
+    assert vram.pools(mesh.spokes["den"]) == (
+        MemoryPool((0,), 12 * GIB, 8 * GIB, reserved_bytes=GIB, observed_bytes=3 * GIB),
+        MemoryPool((), 32 * GIB, 16 * GIB),
+    )
+
+
+def test_a_pool_with_a_card_that_says_nothing_is_unknown_and_not_empty():
+    card = Gpu(0, GpuKind.CUDA, "card")
+    (pool, _) = vram.pools(a_mesh(den=an_inventory(gpus=(card,))).spokes["den"])
+    assert (pool.total_bytes, pool.free_bytes) == (None, None)
+
+
+def test_engines_that_compute_in_main_memory_share_one_pool():
+    inventory = an_inventory(engines=(EngineInfo("embedded"), EngineInfo("vllm")), gpus=())
+    assert [pool.gpus for pool in vram.pools(a_mesh(den=inventory).spokes["den"])] == [()]

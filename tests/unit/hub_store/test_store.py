@@ -122,3 +122,13 @@ async def test_an_admin_can_be_certified_anew(store: Store) -> None:
     await store.adopt(certified())
     await store.reissue(certified(serial="0a", key=b"other"))
     assert (await store.renew(DEN, "", b"other", certify=lambda _: certified())).serial == "0a"
+
+
+async def test_a_pin_is_kept_until_it_is_taken_back(store: Store) -> None:
+    den, key = SpokeId("den"), ModelKey("sha256:ab")
+    for _ in range(2):
+        await store.pin(den, key, pinned=True)
+    await store.pin(SpokeId("attic"), key, pinned=True)
+    await store.pin(SpokeId("attic"), key, pinned=False)
+    assert await store.pins(den) == {key}
+    assert await store.pins(SpokeId("attic")) == frozenset()

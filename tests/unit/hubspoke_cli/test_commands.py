@@ -159,6 +159,13 @@ class TestStatus:
         for fact in ("den", "lost for", "1 of 4", "█████░░░░░", "6.0 GiB of 12.0"):
             assert fact in ran.stdout
 
+    def test_an_engine_that_cannot_be_used_is_named_with_its_fault(self, run, mesh, state_dir):
+        spoke = a_spoke()
+        spoke.inventory.engines.add(name="ollama", fault="gone")
+        with serve_mesh(FakeHub(mesh.hub, spokes=[spoke])) as address:
+            ran = run("status", "--state-dir", state_dir, "--hub", address)
+        assert "ollama cannot be" in ran.stdout
+
     def test_json_lists_every_spoke_with_models_and_memory(self, run, mesh, state_dir):
         with serve_mesh(FakeHub(mesh.hub, spokes=[a_spoke()])) as address:
             ran = run("status", "--json", "--state-dir", state_dir, "--hub", address)
