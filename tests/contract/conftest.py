@@ -27,7 +27,6 @@ PLAN = LoadPlan(slots=2, context_tokens=2048)
 START_TIMEOUT_S = 20.0
 CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING}
 """What the settings say of the outside server; the rest it tells itself."""
-OLLAMA_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETION})
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ async def over_loopback(store: ModelStore) -> AsyncIterator[Bench]:
 async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
     async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as double:
         engine, onlooker = an_ollama_engine(double.url), an_ollama_engine(double.url)
-        yield Bench(engine, onlooker, tells_cached_tokens=False, capabilities=OLLAMA_CAPABILITIES)
+        yield Bench(engine, onlooker, tells_cached_tokens=False, demands_calls=False)
         await engine.aclose()
         await onlooker.aclose()
 

@@ -45,6 +45,8 @@ CLOUD = {
 
 @pytest.fixture
 async def engine(double: OllamaDouble):
+    """Give an engine whose model `tiny` makes no vectors, so that it is loaded as most are."""
+    double.capabilities["tiny"] = ("completion",)
     adapter = an_ollama_engine(double.url)
     yield adapter
     double.refusal, double.headers = None, {}
