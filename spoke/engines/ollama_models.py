@@ -91,6 +91,9 @@ def facts(shown: ShowResponse) -> Facts:
     architecture = info.text("general.architecture")
     known = (_CAPABILITIES.get(named, frozenset()) for named in shown.capabilities or ())
     capabilities: frozenset[Capability] = frozenset().union(*known)
+    if Capability.CHAT not in capabilities:
+        # Ollama reads tools and thinking off the template, also of a model that it only lets make vectors.
+        capabilities &= _CAPABILITIES["embedding"]
     if shown.capabilities is None:
         makes_vectors = info.number(f"{architecture}.pooling_type") > 0
         capabilities = _CAPABILITIES["embedding"] if makes_vectors else _CAPABILITIES_UNTOLD

@@ -108,6 +108,8 @@ def test_what_the_header_does_not_tell_is_unknown(info: dict[str, object]):
         (["completion", "vision"], WRITES | {Capability.VISION}),
         (["completion", "tools", "thinking"], WRITES | {Capability.TOOLS, Capability.THINKING}),
         (["embedding"], {Capability.EMBED}),
+        (["tools", "thinking", "embedding"], {Capability.EMBED}),
+        (["tools"], set()),
         (["insert", "audio"], set()),
     ],
 )
