@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from hubspoke.errors import (
     Busy,
     ContextTooLong,
+    EngineProtocol,
     EngineTimeout,
     EngineUnavailable,
     MeshError,
@@ -211,10 +212,13 @@ class OllamaEngine:
             raise Busy(f"{running} requests run on {model!r}; try again when they are done")
 
     async def _describe(self, listed: Listed) -> Model | None:
-        """Put together what is known of a model; None when it went away meanwhile, or can do nothing that we know."""
+        """Put together what is known of a model; None when it went away, is broken, or can do nothing that we know."""
         try:
             facts = await self._known(listed)
         except UnknownModel:
+            return None
+        except EngineProtocol as error:  # which costs this model, and not all of them
+            log.warning("model not usable", extra={"model": listed.short, "fault": error.message})
             return None
         if not facts.capabilities:
             return None

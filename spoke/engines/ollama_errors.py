@@ -121,7 +121,10 @@ def refused(status: int, said: str) -> MeshError:
 
 def pull_refused(status: int, said: str) -> MeshError:
     """Read what Ollama *said* instead of pulling on; nearly all of it comes in the middle, after a first line."""
-    return _by_words(status, said, _PULL_KINDS) or _by_status(status, said)
+    error = _by_words(status, said, _PULL_KINDS)
+    if error is None and status == MID_STREAM:
+        error = _noted(EngineTruncated("Ollama broke the pull off; the spoke's log says why"), status, said)
+    return error or _by_status(status, said)
 
 
 def _by_words(status: int, said: str, kinds: Iterable[_Kind]) -> MeshError | None:
@@ -129,8 +132,7 @@ def _by_words(status: int, said: str, kinds: Iterable[_Kind]) -> MeshError | Non
     for vocabulary, kind, message in kinds:
         if any(word in words for word in vocabulary):
             error = _too_long(words, message) if kind is ContextTooLong else kind(message)
-            error.add_note(f"{status}: {said[:DETAIL_CHARACTERS_MAX]}")
-            return error
+            return _noted(error, status, said)
     return None
 
 
@@ -149,3 +151,8 @@ def _too_long(words: str, otherwise: str) -> ContextTooLong:
         prompt_tokens=prompt_tokens,
         context_tokens=context_tokens,
     )
+
+
+def _noted(error: MeshError, status: int, said: str) -> MeshError:
+    error.add_note(f"{status}: {said[:DETAIL_CHARACTERS_MAX]}")
+    return error

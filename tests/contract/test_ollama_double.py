@@ -221,7 +221,7 @@ async def test_a_pull_tells_of_its_layers(client: ollama.AsyncClient, double: Ol
     ]  # fmt: skip
     assert of_weights[0] is None
     assert of_weights[1:] == sorted(of_weights[1:])
-    assert (of_weights[-1], len(small)) == (steps[1].total, 2)
+    assert (of_weights[-1] < steps[1].total, len(small)) == (True, 2)
     assert "tiny:latest" in {model.model for model in (await client.list()).models}
 
 

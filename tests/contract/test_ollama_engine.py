@@ -223,6 +223,14 @@ async def test_a_model_is_looked_into_once(double: OllamaDouble, engine: OllamaE
     assert len(bodies(double, "POST /api/show")) == 2
 
 
+async def test_a_model_that_ollama_cannot_describe_costs_no_other_one(
+    double: OllamaDouble, engine: OllamaEngine
+):
+    double.broken.add("nano")
+
+    assert [model.name for model in await engine.models()] == ["tiny"]
+
+
 async def test_another_ollama_may_make_more_of_the_same_model(double: OllamaDouble, engine: OllamaEngine):
     await engine.probe()
     assert Capability.TOOLS not in (await described(engine, "nano")).capabilities

@@ -79,9 +79,7 @@ class Offered:
 
     @property
     def digest(self) -> str:
-        """Tell it from what it was made of, by what else it is made of; a copy is the same."""
-        if (self.template, self.system) == (TEMPLATE, ""):
-            return self.stored.digest.removeprefix("sha256:")
+        """Give the digest of the manifest, which is not that of the weights; a copy has the same."""
         parts = self.stored.digest, self.template, self.system
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -122,6 +120,7 @@ class OllamaDouble:
     version: str = VERSION
     # What it has. Names that are hidden were deleted; what others were made of is in `made`.
     hidden: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)  # they are listed, and cannot be shown
     made: dict[str, Offered] = field(default_factory=dict)
     capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
     extra: list[Json] = field(default_factory=list)
@@ -193,6 +192,8 @@ async def ps(double: OllamaDouble, _body: Json) -> Reply:
 
 async def show(double: OllamaDouble, body: Json) -> Reply:
     offered = await double.find(body)
+    if offered.name in double.broken:
+        raise Refusal(500, "unsupported content type in /home/den/models")
     header = offered.stored.header
     info: Json = {f"llama.{name}": value for name, value in SHAPES[offered.stored.name].items()}
     info |= {"general.architecture": header.architecture, "general.parameter_count": header.parameters}

@@ -92,7 +92,7 @@ async def embed(double: OllamaDouble, body: Json) -> Reply:
     if not texts:
         return {"model": body["model"], "embeddings": []}
     if not offered.can("embedding"):
-        raise Refusal(501, "this model does not support embeddings")
+        raise Refusal(501, "This server does not support embeddings. Start it with `--embeddings`")
     runner.busy += 1
     try:
         vectors, tokens = [], 0
@@ -122,7 +122,8 @@ async def _answer(double: OllamaDouble, offered: Offered, body: Json, request: R
         await ollama_memory.unload(double, offered)
         return end | part(_said()) | {"done_reason": "unload"}
     if not offered.can("completion"):
-        raise Refusal(400, f'"{body["model"]}" does not support chat')
+        asked = "generate" if "prompt" in body else "chat"
+        raise Refusal(400, f'"{body["model"]}" does not support {asked}')
     runner = await ollama_memory.runner(double, offered, body, shift=bool(body.get("shift", True)))
     if not asks:
         return end | part(_said()) | {"done_reason": "load"}

@@ -92,12 +92,16 @@ async def _pulled(double: OllamaDouble, name: str) -> AsyncIterator[Json]:
 
 
 def _arriving(double: OllamaDouble, digest: str, size: int) -> Iterator[int]:
-    """Say again and again how much of a layer has come; it goes on from where it was given up."""
+    """Say again and again how much of a layer has come; it goes on from where it was given up.
+
+    That all of it has come is only said of what was there before.
+    """
     piece = -(-size // PIECES)
+    if double.fetched.get(digest, 0) >= size:
+        yield size
     while double.fetched.get(digest, 0) < size:
         yield double.fetched.get(digest, 0)
         double.fetched[digest] = min(double.fetched.get(digest, 0) + piece, size)
-    yield size
 
 
 def _layers(offered: Offered) -> list[tuple[str, int]]:

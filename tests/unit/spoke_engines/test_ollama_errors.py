@@ -52,7 +52,7 @@ from spoke.engines.ollama_errors import MID_STREAM, pull_refused, refused
         (500, "invalid JSON schema in format", InvalidRequest),
         (400, "failed to parse grammar", InvalidRequest),
         (400, "embedding contains NaN or Inf values", EngineProtocol),
-        (501, "this model does not support embeddings", Unsupported),
+        (501, "This server does not support embeddings. Start it with `--embeddings`", Unsupported),
         (500, "something else", EngineProtocol),
         (502, "<html>", EngineUnavailable),
         (MID_STREAM, "something else", EngineTruncated),
