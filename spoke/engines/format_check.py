@@ -79,7 +79,7 @@ class _Schema:
         try:
             read: dict[str, Json] = msgspec.json.decode(text, type=dict)
             self._cost = Schema(read)
-        except (msgspec.DecodeError, Intricate) as error:
+        except (msgspec.DecodeError, RecursionError, Intricate) as error:
             raise InvalidRequest(_REFUSED) from error
         if VISITS_MAX < self._cost.visits_of_a_value < math.inf:
             raise InvalidRequest(_REFUSED)

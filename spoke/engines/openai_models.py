@@ -35,14 +35,10 @@ class _Meta(msgspec.Struct):
     n_ctx: object = None  # llama-server: of each slot
 
 
-class _Architecture(msgspec.Struct):
-    input_modalities: object = None  # llama-server: "text", "image"
-
-
 class _Listed(msgspec.Struct):
     id: str
     owned_by: object = None
-    architecture: _Architecture | None = None
+    architecture: object = None  # llama-server: what goes into it, "text" and "image"
     max_model_len: object = None  # vLLM and SGLang
     meta: _Meta | None = None
 
@@ -73,8 +69,8 @@ def _served(listed: _Listed) -> Served:
     owner = listed.owned_by
     dialect = BY_OWNER.get(owner, PLAIN) if isinstance(owner, str) else PLAIN
     known = {Capability.SAMPLING} if dialect.knows_sampling else set()
-    modalities = listed.architecture and listed.architecture.input_modalities
-    if isinstance(modalities, list) and "image" in modalities:
+    told = listed.architecture.get("input_modalities") if isinstance(listed.architecture, dict) else None
+    if isinstance(told, list) and "image" in told:
         known.add(Capability.VISION)
     return Served(listed.id, _context_tokens(listed), dialect, frozenset(known))
 
