@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 import xllamacpp
 
-from spoke.engines.launch import LINE_BYTES_MAX, Order, Ready, Refused, Reply, Serve, Surveyed
+from spoke.engines.launch import LINE_BYTES_MAX, Device, Order, Ready, Refused, Reply, Serve, Surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,18 @@ def _ignore_stop_signals() -> None:
 def _survey() -> Surveyed:
     return Surveyed(
         version=metadata.version("xllamacpp"),
-        devices=[str(device["name"]) for device in xllamacpp.get_device_info()],
+        devices=[
+            Device(
+                name=str(device["name"]),
+                description=str(device["description"]),
+                place=str(device["device_id"]),
+                is_integrated=device["type"].name.endswith("IGPU"),
+                memory_total_bytes=int(device["memory_total"]),
+                memory_free_bytes=int(device["memory_free"]),
+            )
+            for device in xllamacpp.get_device_info()
+            if device["type"].name.endswith("GPU")
+        ],
     )
 
 
