@@ -8,6 +8,7 @@ import pytest
 from hubspoke.errors import InvalidOutput, InvalidRequest
 from hubspoke.types import Calling, Delta, Finished, FinishReason, JsonFormat, ToolCallPart, ToolChoice, Usage
 from spoke.engines.format_check import FormatCheck, check_calls
+from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX
 
 STOP = Finished(FinishReason.STOP, Usage(1, 1))
 CUT = Finished(FinishReason.LENGTH, Usage(1, 1))
@@ -110,6 +111,10 @@ def test_thoughts_are_no_text():
         '{"pattern": "(?=a)"}',
         '{"pattern": "("}',
         '{"pattern": "(((a{1000}){1000}){1000})"}',
+        '{"type": "array", "items": {"minItems": 2000000000}}',
+        '{"$defs": {"a": {"maxLength": 1e9}}}',
+        json.dumps({"enum": list(range(ENUM_MAX + 1))}),
+        json.dumps({"properties": {str(number): {} for number in range(PROPERTIES_MAX + 1)}}),
     ],
 )
 def test_a_schema_that_answers_cannot_be_checked_against_is_refused_before_there_is_one(schema: str):

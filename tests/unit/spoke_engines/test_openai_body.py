@@ -1,6 +1,6 @@
 import pytest
 
-from hubspoke.errors import Unsupported
+from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import (
     Calling,
     Effort,
@@ -172,3 +172,11 @@ def test_thinking_is_switched_in_the_chat_template(dialect: Dialect):
 def test_a_server_that_nobody_knows_is_told_of_thinking_in_the_apis_own_words():
     assert body(thinking=Effort.NONE)["reasoning_effort"] == "none"
     assert "chat_template_kwargs" not in body(thinking=Effort.HIGH)
+
+
+@pytest.mark.parametrize("schema", ['{"type": "array", "minItems": 2000000000}', "[" * 100_000, "{"])
+def test_what_would_keep_a_server_busy_is_not_sent_to_it(schema: str):
+    with pytest.raises(InvalidRequest):
+        body(format=JsonFormat(schema))
+    with pytest.raises(InvalidRequest):
+        body(tools=(Tool("clock", parameters=schema),))
