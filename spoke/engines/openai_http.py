@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
-from hubspoke.errors import EngineProtocol, MeshError
+from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
 from spoke.engines import openai_body, openai_vectors
 from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
@@ -22,7 +22,7 @@ from spoke.engines.sse import ERROR, SseParser
 from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from hubspoke.types import Delta, EmbedRequest, Request
@@ -118,26 +118,32 @@ class OpenAiClient:
 
     async def _whole(self, path: str, body: Mapping[str, Json]) -> bytes:
         """Ask for something that comes in one piece."""
-        content = msgspec.json.encode(body)
-        with as_ours():
-            async with self._http.stream("POST", path, content=content) as response:
-                await _checked(response)
-                whole = await _beginning(response, WHOLE_BYTES_MAX)
+        async with self._asked(path, body) as response:
+            whole = await _beginning(response, WHOLE_BYTES_MAX)
         if len(whole) >= WHOLE_BYTES_MAX:
             raise EngineProtocol(f"the engine's answer is larger than {WHOLE_BYTES_MAX} bytes")
         return whole
 
     async def _payloads(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[str, None]:
-        content = msgspec.json.encode(body)
+        """Ask for a stream, and give the data of its events."""
         parser = SseParser()
+        async with self._asked(path, body) as response:
+            async for received in response.aiter_raw():
+                for event in parser.feed(received):
+                    if event.kind == ERROR:
+                        raise broken_off(event.data.encode())
+                    yield event.data
+
+    @asynccontextmanager
+    async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[httpx.Response]:
+        """Send a request, and give the answer once it has begun well."""
+        if self._http.is_closed:
+            raise EngineUnavailable("the engine is being stopped")
+        content = msgspec.json.encode(body)
         with as_ours():
             async with self._http.stream("POST", path, content=content) as response:
                 await _checked(response)
-                async for received in response.aiter_raw():
-                    for event in parser.feed(received):
-                        if event.kind == ERROR:
-                            raise broken_off(event.data.encode())
-                        yield event.data
+                yield response
 
 
 @contextmanager
