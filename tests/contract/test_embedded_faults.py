@@ -11,7 +11,17 @@ import psutil
 import pytest
 
 from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, MeshError, SpokeError
-from hubspoke.types import Capability, EmbedRequest, JsonFormat, ModelState, Request, Tool
+from hubspoke.types import (
+    Calling,
+    Capability,
+    Effort,
+    EmbedRequest,
+    JsonFormat,
+    ModelState,
+    Request,
+    Tool,
+    ToolChoice,
+)
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.models.store import ModelStore
 from spoke.platform import here
@@ -32,12 +42,13 @@ from tests.fakes.gguf import header
 
 ATTEMPTS = 50
 TEXTS = tuple(f"text {number}" * 20 for number in range(100))
-WEATHER = Tool("weather", parameters='{"type":"object","properties":{"city":{"type":"string"}}}')
-MANY = JsonFormat('{"type":"array","items":{"type":"integer"},"minItems":500}')
+MANY = '{"type":"array","items":{"type":"integer"},"minItems":500}'
+SUM = Tool("sum", parameters=f'{{"type":"object","properties":{{"of":{MANY}}},"required":["of"]}}')
 LONG_REQUESTS = [
-    chat("call weather with oslo, call weather with rome", tools=(WEATHER,)),
-    chat("count to 60", format=MANY),
+    chat("hello", tools=(SUM,), tool_choice=ToolChoice(Calling.REQUIRED)),
+    chat("count to 60", format=JsonFormat(MANY), thinking=Effort.NONE),
 ]
+"""They take long enough to be killed in."""
 
 
 @pytest.fixture
@@ -71,11 +82,9 @@ async def test_a_child_that_is_killed_while_it_makes_vectors_is_a_crash(tiny: Em
     await works_again(tiny)
 
 
-@pytest.mark.parametrize("request_", LONG_REQUESTS, ids=["calls", "format"])
-async def test_a_child_that_is_killed_in_a_call_or_a_format_is_a_crash(
-    tiny: EmbeddedEngine, request_: Request
-):
-    answer = await begun(tiny, "tiny", request_)
+@pytest.mark.parametrize("long", LONG_REQUESTS, ids=["calls", "format"])
+async def test_a_child_that_is_killed_in_a_call_or_a_format_is_a_crash(tiny: EmbeddedEngine, long: Request):
+    answer = await begun(tiny, "tiny", long)
     only_child().kill()
 
     with pytest.raises(EngineCrashed):
