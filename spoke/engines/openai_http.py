@@ -12,10 +12,11 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
-from spoke.engines import openai_body, openai_vectors
+from spoke.engines import openai_body, openai_props, openai_vectors
 from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
 from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai_answer import DONE, Answer
+from spoke.engines.openai_dialect import LLAMA_CPP
 from spoke.engines.openai_errors import broken_off, refused
 from spoke.engines.openai_models import Served, served
 from spoke.engines.sse import ERROR, SseParser
@@ -106,15 +107,24 @@ class OpenAiClient:
 
     async def models(self) -> tuple[Served, ...]:
         """List the models that the server has; this also tells whether it lets us in."""
-        with as_ours():
-            async with self._http.stream("GET", MODELS_PATH, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
-                await _checked(response)
-                listing = await _beginning(response, LISTING_BYTES_MAX)
-        return served(listing)
+        listed = served(await self._looked(MODELS_PATH))
+        if len(listed) != 1 or listed[0].dialect is not LLAMA_CPP:
+            return listed
+        try:
+            return (openai_props.told(listed[0], await self._looked(openai_props.PATH)),)
+        except MeshError:  # they can be switched off
+            return listed
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
+
+    async def _looked(self, path: str) -> bytes:
+        """Ask a question that needs no model."""
+        with as_ours():
+            async with self._http.stream("GET", path, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
+                await _checked(response)
+                return await _beginning(response, LISTING_BYTES_MAX)
 
     async def _whole(self, path: str, body: Mapping[str, Json]) -> bytes:
         """Ask for something that comes in one piece."""

@@ -23,12 +23,20 @@ CONTEXT_TOKENS_MAX: Final = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model that a server has; 0 tokens of context is unknown. *known* is what it is sure to be capable of."""
+    """A model that a server has; 0 tokens of context is unknown.
+
+    It is sure to be capable of what is *known*, and not to be of what is *lacking*; the settings tell the rest.
+    """
 
     name: str
     context_tokens: int = 0
     dialect: Dialect = PLAIN
     known: frozenset[Capability] = frozenset()
+    lacking: frozenset[Capability] = frozenset()
+
+    def capabilities(self, configured: frozenset[Capability]) -> frozenset[Capability]:
+        """Say what it can be asked for, when its server's settings say *configured*."""
+        return (configured | self.known) - self.lacking
 
 
 class _Meta(msgspec.Struct):

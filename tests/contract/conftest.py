@@ -26,7 +26,7 @@ from tests.fakes.ollama_server import an_ollama
 
 PLAN = LoadPlan(slots=2, context_tokens=2048)
 START_TIMEOUT_S = 20.0
-CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING}
+CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.THINKING}
 """What the settings say of the outside server; the rest it tells itself."""
 OLLAMA_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETION})
 
