@@ -21,12 +21,15 @@ from hubspoke.types import LoadPlan
 from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import AUTO, OFF
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.engines.ollama_address import address, is_here, usual_address
 from spoke.engines.ollama_detected import DetectedOllama
 from spoke.engines.ollama_server import OllamaServer
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
+from spoke.gpu.apple import AppleProbe, read_sysctl
+from spoke.gpu.cards import Cards
 from spoke.gpu.memory import host_memory
 from spoke.gpu.none import NoGpus
 from spoke.gpu.nvml import NvmlProbe
@@ -47,7 +50,8 @@ if TYPE_CHECKING:
     from pki.credential import StoredIdentity
     from spoke.config import SpokeConfig
     from spoke.engines.base import Engine
-    from spoke.gpu.base import GpuProbe
+    from spoke.gpu.base import CardSource, GpuProbe
+    from spoke.platform import Platform
 
 log = logging.getLogger(__name__)
 
@@ -153,12 +157,15 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
     store = ModelStore((_models_folder(config, directory), SHIPPED), directory / "models.json")
-    gpus = NvmlProbe()
-    embedded = EmbeddedEngine(store, plan=config.plan, platform=platform, clock=clock)
-    engines: tuple[Engine, ...] = (embedded, *outside_engines(config, gpus))
+    build = Build(clock)
+    cards = Cards(card_sources(platform), build.devices)
+    embedded = EmbeddedEngine(
+        store, plan=config.plan, platform=platform, clock=clock, build=build, cards=cards
+    )
+    engines: tuple[Engine, ...] = (embedded, *outside_engines(config, cards))
     agent = Agent(
         NodeFiles(directory),
-        Machine(engines, gpus, host_memory, only=frozenset(config.models)),
+        Machine(engines, cards, host_memory, only=frozenset(config.models)),
         hubs=config.hubs,
         slots=config.slots,
         version=version("hubspoke"),
@@ -169,7 +176,7 @@ async def serve(config: SpokeConfig, directory: Path) -> None:
         with stop_signals(agent.stop):
             await agent.run()
     finally:
-        for close in (*(engine.aclose for engine in engines), store.aclose, gpus.aclose):
+        for close in (*(engine.aclose for engine in engines), store.aclose, cards.aclose):
             await contained("closing", close())
 
 
@@ -181,6 +188,11 @@ def _models_folder(config: SpokeConfig, directory: Path) -> Path:
     else:
         log.info("models folder", extra={"path": str(folder)})
     return folder
+
+
+def card_sources(platform: Platform) -> tuple[CardSource, ...]:
+    """Build what this system's cards are seen through, beside what the embedded engine sees."""
+    return (AppleProbe(read_sysctl, host_memory),) if platform.has_apple_gpu else (NvmlProbe(),)
 
 
 def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:

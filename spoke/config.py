@@ -46,8 +46,8 @@ class OpenAiServer(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Capability.TOOLS,
     )
     """What its models can be asked for: "chat", "completion", "json_schema", "tools", "vision", "thinking", "embed" and
-    "sampling" (`top_k`, `min_p`, `repeat_penalty`). Servers do not tell. "sampling" is added by itself for vLLM, SGLang
-    and llama-server, "vision" for a llama-server that says so. The hub refuses what is not listed, so a server whose
+    "sampling" (`top_k`, `min_p`, `repeat_penalty`). Servers do not tell, except that "sampling" is known of vLLM, SGLang
+    and llama-server, and "vision", "thinking" and "tools" of a llama-server with one model. The hub refuses what is not listed, so a server whose
     models only make vectors has `["embed"]`."""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ class Platform:
 
     has_unix_sockets: bool
     """Whether a server can listen in the file system, where permissions keep others out."""
+    has_apple_gpu: bool
+    """Whether the GPU is Apple's own, which computes in main memory."""
 
 
 def here() -> Platform:
     """Describe the system that this process runs on."""
-    return Platform(has_unix_sockets=sys.platform != "win32")
+    return Platform(
+        has_unix_sockets=sys.platform != "win32",
+        has_apple_gpu=sys.platform == "darwin" and platform.machine() == "arm64",
+    )
 
 
 class Detachment(TypedDict, total=False):

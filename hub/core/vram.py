@@ -87,9 +87,13 @@ def occupied_bytes(inventory: Inventory, model: Model) -> int:
     loaded = model.loaded
     if loaded is None:
         return 0
-    if _cards(inventory, engine_of(inventory, model.engine)):
+    engine = engine_of(inventory, model.engine)
+    if _cards(inventory, engine):
         # On cards, what the process takes of main memory says nothing.
         return model.size_bytes if loaded.vram_bytes is None else loaded.vram_bytes
+    if not engine.gpus:
+        # What lies on a card that nobody has listed is not main memory's to give back.
+        return max(0, (loaded.memory_bytes or model.size_bytes) - (loaded.vram_bytes or 0))
     return loaded.memory_bytes or model.size_bytes
 
 

@@ -111,7 +111,10 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a loaded model takes up: slots, context of each slot in tokens, bytes (0 or `None` is unknown)."""
+    """What a loaded model takes up: slots, context of each slot in tokens, bytes (0 or `None` is unknown).
+
+    `memory_bytes` is all of it, wherever it lies, as far as known; `vram_bytes` is the share of that on GPUs.
+    """
 
     slots: int
     context_tokens: int

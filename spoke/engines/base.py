@@ -23,6 +23,18 @@ LOAD_TIMEOUT_S: Final = 600.0
 """Longest load: 70B from a slow disk takes minutes; what takes longer hangs."""
 
 
+class Cards(Protocol):
+    """What an engine that this agent runs has to know of the machine's cards."""
+
+    async def indexes(self) -> tuple[int, ...]:
+        """Give the indexes of those that it computes on, as the inventory has them."""
+        ...
+
+    def vram_bytes(self, pid: int) -> int | None:
+        """Say what the process *pid* had of their memory at the last look; None is unknown."""
+        ...
+
+
 class Engine(Protocol):
     """One backend. Every failure is a `hubspoke.errors.MeshError`, most of them a `SpokeError`.
 

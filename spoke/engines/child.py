@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 import xllamacpp
 
-from spoke.engines.launch import LINE_BYTES_MAX, Order, Ready, Refused, Reply, Serve, Surveyed
+from spoke.engines.launch import LINE_BYTES_MAX, Device, Order, Ready, Refused, Reply, Serve, Surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ if sys.platform == "linux":
 BATCH_TOKENS_ON_CPU: Final = 128
 """A cancelled request frees its slot when the batch under way is done; larger ones are hardly faster."""
 BATCH_TOKENS_ON_GPU: Final = 512
+"""Also of a model that sees: some take in an image, of 256 tokens and more, at once or not at all."""
 ERRORS_ONLY: Final = 1
 REFUSED_EXIT: Final = 3
 
@@ -71,7 +72,18 @@ def _ignore_stop_signals() -> None:
 def _survey() -> Surveyed:
     return Surveyed(
         version=metadata.version("xllamacpp"),
-        devices=[str(device["name"]) for device in xllamacpp.get_device_info()],
+        devices=[
+            Device(
+                name=str(device["name"]),
+                description=str(device["description"]),
+                place=str(device["device_id"]),
+                is_integrated=device["type"].name.endswith("IGPU"),
+                memory_total_bytes=int(device["memory_total"]),
+                memory_free_bytes=int(device["memory_free"]),
+            )
+            for device in xllamacpp.get_device_info()
+            if device["type"].name.endswith("GPU")
+        ],
     )
 
 
@@ -103,7 +115,7 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
 def _batch_tokens(order: Serve) -> int:
     """Say how much is computed at once. A text that is to become a vector has to fit, up to the context of a slot."""
     on_gpu = any(device["type"].name.endswith("GPU") for device in xllamacpp.get_device_info())
-    usual = BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
+    usual = BATCH_TOKENS_ON_GPU if on_gpu or order.projector else BATCH_TOKENS_ON_CPU
     return max(usual, order.context_tokens // order.slots) if order.makes_vectors else usual
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from hubspoke.errors import InvalidOutput, InvalidRequest
 from hubspoke.types import Calling, FinishReason
-from spoke.engines.schema_cost import Intricate, Schema
+from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, Schema, refuse_large
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +30,8 @@ PATTERN_BYTES_MAX: Final = 256 * 1024
 
 _REFUSED: Final = (
     "format.json_schema is no JSON schema that answers can be checked against: it has to be valid, may refer to its own "
-    "parts alone, by '#/...' and not in endless numbers, and its patterns must do without look-around and back-references"
+    "parts alone, by '#/...' and not in endless numbers, its patterns must do without look-around and back-references, "
+    f"and at most {ENUM_MAX} choices, {PROPERTIES_MAX} properties and {REPEATS_MAX} repetitions are taken"
 )
 
 
@@ -78,8 +79,9 @@ class _Schema:
     def __init__(self, text: str) -> None:
         try:
             read: dict[str, Json] = msgspec.json.decode(text, type=dict)
+            refuse_large(read)
             self._cost = Schema(read)
-        except (msgspec.DecodeError, Intricate) as error:
+        except (msgspec.DecodeError, RecursionError, Intricate) as error:
             raise InvalidRequest(_REFUSED) from error
         if VISITS_MAX < self._cost.visits_of_a_value < math.inf:
             raise InvalidRequest(_REFUSED)

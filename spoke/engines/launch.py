@@ -34,11 +34,24 @@ class Serve(msgspec.Struct, frozen=True, tag=True):
         return f"Serve(model={self.model!r}, slots={self.slots}, context_tokens={self.context_tokens})"
 
 
+class Device(msgspec.Struct, frozen=True):
+    """An accelerator as llama.cpp sees it; empty and 0 are unknown."""
+
+    name: str
+    """llama.cpp's own, as `CUDA0`."""
+    description: str
+    place: str
+    """On the PCI bus."""
+    is_integrated: bool
+    memory_total_bytes: int
+    memory_free_bytes: int
+
+
 class Surveyed(msgspec.Struct, frozen=True, tag=True):
-    """The engine's version, and the names of the accelerators that it can use."""
+    """The engine's version, and the accelerators that it can use."""
 
     version: str
-    devices: list[str]
+    devices: list[Device]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

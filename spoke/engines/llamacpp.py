@@ -20,7 +20,7 @@ from hubspoke.errors import (
     UnknownModel,
 )
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
-from spoke.engines.build import Build
+from spoke.engines.build import NAME
 from spoke.engines.crashes import CRASHES_MAX, CrashHistory
 from spoke.engines.lacking import no_pull
 from spoke.engines.resident import bring
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
     from hubspoke.clock import Clock
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Loaded, PullStep, Request
+    from spoke.engines.base import Cards
+    from spoke.engines.build import Build
     from spoke.engines.resident import Resident
     from spoke.models.store import ModelStore, StoredModel
     from spoke.platform import Platform
 
-NAME: Final = "embedded"
 CONTEXT_STEP_TOKENS: Final = 256
 """llama.cpp rounds the context of a slot up to a multiple of this."""
 
@@ -53,12 +54,22 @@ class _Load:
 class EmbeddedEngine:
     """Runs the models of *store*, each with the slots of *plan* and as much of its context as the model has."""
 
-    def __init__(self, store: ModelStore, *, plan: LoadPlan, platform: Platform, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        *,
+        plan: LoadPlan,
+        platform: Platform,
+        clock: Clock,
+        build: Build,
+        cards: Cards,
+    ) -> None:
         self._store = store
         self._plan = plan
         self._platform = platform
         self._clock = clock
-        self._build = Build(NAME, clock)
+        self._build = build
+        self._cards = cards
         self._residents: dict[str, Resident] = {}
         self._loads: dict[str, _Load] = {}
         self._crashes: defaultdict[str, CrashHistory] = defaultdict(CrashHistory)
@@ -71,7 +82,8 @@ class EmbeddedEngine:
 
     async def probe(self) -> EngineInfo:
         """Say whether llama.cpp runs on this machine at all, found out once in a child of its own."""
-        return await self._build.probe()
+        info = await self._build.probe()
+        return info if info.fault else replace(info, gpus=await self._cards.indexes())
 
     async def models(self) -> tuple[Model, ...]:
         """List the models of the store, each with its state."""
@@ -146,7 +158,7 @@ class EmbeddedEngine:
             await self._dismiss(stored.name)
             await self._rest(stored.name)
             try:
-                resident = await bring(stored, plan, self._platform)
+                resident = await bring(stored, plan, self._platform, self._cards)
             except (EngineCrashed, EngineOutOfMemory):
                 self._count_crash(stored.name)
                 raise

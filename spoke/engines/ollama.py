@@ -56,7 +56,8 @@ class _Load:
 class OllamaEngine:
     """One Ollama, each of its models with the slots of *plan* and as much of its context as the model has.
 
-    *gpus* names the cards that it computes on.
+    *gpus* gives the cards that it is taken to compute on: all that work. Ollama does not tell which it uses, and what its
+    own environment (CUDA_VISIBLE_DEVICES and the like) hides from it cannot be known from here.
     """
 
     def __init__(

@@ -90,7 +90,7 @@ class OpenAiEngine:
     async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise EngineOverloaded without a free slot, and what the server refuses it with."""
         served = self._told.get(model, Served(model))
-        if Capability.THINKING not in self._capabilities | served.known:
+        if Capability.THINKING not in served.capabilities(self._capabilities):
             # It does not think anyway, and the server may not know the word that tells it not to.
             request = replace(request, thinking=None)
         with self._admission.slot(model, self._plan.slots):
@@ -119,7 +119,7 @@ class OpenAiEngine:
             engine=self._name,
             name=served.name,
             context_tokens_max=served.context_tokens,
-            capabilities=self._capabilities | served.known,
+            capabilities=served.capabilities(self._capabilities),
             plan=LoadPlan(loaded.slots, loaded.context_tokens),
             state=ModelState.LOADED,
             loaded=loaded,

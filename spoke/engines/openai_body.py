@@ -10,6 +10,7 @@ import msgspec
 from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import Calling, Effort
 from spoke.engines.openai_turns import turns
+from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, refuse_large
 
 if TYPE_CHECKING:
     from hubspoke.types import JsonFormat, Request, Sampling, Tool
@@ -125,6 +126,12 @@ def _thinking(effort: Effort | None, dialect: Dialect) -> dict[str, Json]:
 def _parsed(schema: str) -> Json:
     try:
         parsed: Json = msgspec.json.decode(schema)
+        refuse_large(parsed)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest("a schema of the request is no JSON") from error
+    except Intricate as error:
+        raise InvalidRequest(
+            f"a schema of the request is too large: at most {ENUM_MAX} choices, {PROPERTIES_MAX} properties of an object "
+            f"and {REPEATS_MAX} repetitions are taken"
+        ) from error
     return parsed

@@ -53,6 +53,7 @@ _SEE_LOG: Final = "the spoke's log says why"
 
 # What llama.cpp says with a 500 that means nothing.
 _NO_EYES: Final = "image input is not supported"
+_NO_IMAGE: Final = "failed to load image"
 _UNREADABLE: Final = "does not match the expected"
 
 _BY_STATUS: Final[dict[int, tuple[type[MeshError], str]]] = {
@@ -91,6 +92,8 @@ def _by_words(problem: _Problem) -> MeshError | None:
     words = (problem.message or "").lower()
     if _NO_EYES in words:
         return Unsupported("the model takes no images; ask one that does")
+    if _NO_IMAGE in words:
+        return InvalidRequest("the engine cannot read an image; send it as PNG or JPEG")
     # llama.cpp reads an answer by a grammar of its own, which a model that writes odd bytes breaks.
     if _UNREADABLE in words:
         return InvalidOutput("the model wrote what the engine cannot read; ask again")

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
-from hubspoke.errors import EngineProtocol, MeshError
+from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
-from spoke.engines import openai_body, openai_vectors
+from spoke.engines import openai_body, openai_props, openai_vectors
 from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
 from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai_answer import DONE, Answer
+from spoke.engines.openai_dialect import LLAMA_CPP
 from spoke.engines.openai_errors import broken_off, refused
 from spoke.engines.openai_models import Served, served
 from spoke.engines.sse import ERROR, SseParser
 from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from hubspoke.types import Delta, EmbedRequest, Request
@@ -106,38 +107,53 @@ class OpenAiClient:
 
     async def models(self) -> tuple[Served, ...]:
         """List the models that the server has; this also tells whether it lets us in."""
-        with as_ours():
-            async with self._http.stream("GET", MODELS_PATH, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
-                await _checked(response)
-                listing = await _beginning(response, LISTING_BYTES_MAX)
-        return served(listing)
+        listed = served(await self._looked(MODELS_PATH))
+        if len(listed) != 1 or listed[0].dialect is not LLAMA_CPP:
+            return listed
+        try:
+            return (openai_props.told(listed[0], await self._looked(openai_props.PATH)),)
+        except MeshError:  # they can be switched off
+            return listed
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
 
+    async def _looked(self, path: str) -> bytes:
+        """Ask a question that needs no model."""
+        with as_ours():
+            async with self._http.stream("GET", path, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
+                await _checked(response)
+                return await _beginning(response, LISTING_BYTES_MAX)
+
     async def _whole(self, path: str, body: Mapping[str, Json]) -> bytes:
         """Ask for something that comes in one piece."""
-        content = msgspec.json.encode(body)
-        with as_ours():
-            async with self._http.stream("POST", path, content=content) as response:
-                await _checked(response)
-                whole = await _beginning(response, WHOLE_BYTES_MAX)
+        async with self._asked(path, body) as response:
+            whole = await _beginning(response, WHOLE_BYTES_MAX)
         if len(whole) >= WHOLE_BYTES_MAX:
             raise EngineProtocol(f"the engine's answer is larger than {WHOLE_BYTES_MAX} bytes")
         return whole
 
     async def _payloads(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[str, None]:
-        content = msgspec.json.encode(body)
+        """Ask for a stream, and give the data of its events."""
         parser = SseParser()
+        async with self._asked(path, body) as response:
+            async for received in response.aiter_raw():
+                for event in parser.feed(received):
+                    if event.kind == ERROR:
+                        raise broken_off(event.data.encode())
+                    yield event.data
+
+    @asynccontextmanager
+    async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[httpx.Response]:
+        """Send a request, and give the answer once it has begun well."""
+        if self._http.is_closed:
+            raise EngineUnavailable("the engine is being stopped")
+        content = msgspec.json.encode(body)
         with as_ours():
             async with self._http.stream("POST", path, content=content) as response:
                 await _checked(response)
-                async for received in response.aiter_raw():
-                    for event in parser.feed(received):
-                        if event.kind == ERROR:
-                            raise broken_off(event.data.encode())
-                        yield event.data
+                yield response
 
 
 @contextmanager

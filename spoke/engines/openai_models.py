@@ -23,26 +23,30 @@ CONTEXT_TOKENS_MAX: Final = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model that a server has; 0 tokens of context is unknown. *known* is what it is sure to be capable of."""
+    """A model that a server has; 0 tokens of context is unknown.
+
+    It is sure to be capable of what is *known*, and not to be of what is *lacking*; the settings tell the rest.
+    """
 
     name: str
     context_tokens: int = 0
     dialect: Dialect = PLAIN
     known: frozenset[Capability] = frozenset()
+    lacking: frozenset[Capability] = frozenset()
+
+    def capabilities(self, configured: frozenset[Capability]) -> frozenset[Capability]:
+        """Say what it can be asked for, when its server's settings say *configured*."""
+        return (configured | self.known) - self.lacking
 
 
 class _Meta(msgspec.Struct):
     n_ctx: object = None  # llama-server: of each slot
 
 
-class _Architecture(msgspec.Struct):
-    input_modalities: object = None  # llama-server: "text", "image"
-
-
 class _Listed(msgspec.Struct):
     id: str
     owned_by: object = None
-    architecture: _Architecture | None = None
+    architecture: object = None  # llama-server: what goes into it, "text" and "image"
     max_model_len: object = None  # vLLM and SGLang
     meta: _Meta | None = None
 
@@ -73,8 +77,8 @@ def _served(listed: _Listed) -> Served:
     owner = listed.owned_by
     dialect = BY_OWNER.get(owner, PLAIN) if isinstance(owner, str) else PLAIN
     known = {Capability.SAMPLING} if dialect.knows_sampling else set()
-    modalities = listed.architecture and listed.architecture.input_modalities
-    if isinstance(modalities, list) and "image" in modalities:
+    told = listed.architecture.get("input_modalities") if isinstance(listed.architecture, dict) else None
+    if isinstance(told, list) and "image" in told:
         known.add(Capability.VISION)
     return Served(listed.id, _context_tokens(listed), dialect, frozenset(known))
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, LoadPlan, Request
+    from spoke.engines.base import Cards
     from spoke.engines.openai_body import Json
     from spoke.engines.supervisor import Child
     from spoke.models.store import StoredModel
@@ -53,14 +54,28 @@ log = logging.getLogger(__name__)
 class Resident:
     """A loaded model. It takes as many requests as it has slots, and not one more."""
 
-    def __init__(self, stored: StoredModel, child: Child, client: OpenAiClient, plan: LoadPlan) -> None:
+    def __init__(
+        self, stored: StoredModel, child: Child, client: OpenAiClient, plan: LoadPlan, cards: Cards
+    ) -> None:
         self._name = stored.name
         self._client = client
+        self._cards = cards
         self._is_leaving = False
         self.stored = stored
         self.child = child
+        self.plan = plan
         self.running = 0
-        self.loaded = Loaded(plan.slots, plan.context_tokens, memory_bytes=_memory_bytes(child))
+
+    @property
+    def loaded(self) -> Loaded:
+        """Say what it takes up now: its process in main memory, and on the cards what their drivers tell."""
+        vram_bytes = self._cards.vram_bytes(self.child.pid)
+        return Loaded(
+            self.plan.slots,
+            self.plan.context_tokens,
+            memory_bytes=_resident_bytes(self.child) + (vram_bytes or 0),
+            vram_bytes=vram_bytes,
+        )
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise EngineOverloaded without a free slot, EngineCrashed when the process dies on it."""
@@ -87,10 +102,8 @@ class Resident:
         """Take a slot for as long as this lasts, and find out whether a failure was the process's end."""
         if self._is_leaving:
             raise ModelNotLoaded(f"{self._name!r} was just taken out of memory")
-        if self.running >= self.loaded.slots:
-            raise EngineOverloaded(
-                f"all {self.loaded.slots} slots of {self._name!r} are busy; try again soon"
-            )
+        if self.running >= self.plan.slots:
+            raise EngineOverloaded(f"all {self.plan.slots} slots of {self._name!r} are busy; try again soon")
         self.running += 1
         try:
             yield
@@ -112,7 +125,7 @@ class Resident:
         await self._client.aclose()
 
 
-async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform) -> Resident:
+async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform, cards: Cards) -> Resident:
     """Start a process that has *stored* in memory; raise what `supervisor.start` raises."""
     key = secrets.token_hex(KEY_BYTES)
     async with AsyncExitStack() as undo:
@@ -141,7 +154,7 @@ async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform) -> Resi
         client = OpenAiClient(Endpoint(ANY_HOST if socket else child.reply.url, key, socket))
         undo.push_async_callback(client.aclose)
         await client.models()  # it lets us in; and httpx imports what the first request would wait for
-        resident = Resident(stored, child, client, plan)
+        resident = Resident(stored, child, client, plan, cards)
         log.info("model loaded", extra={"model": stored.name, "memory_bytes": resident.loaded.memory_bytes})
         undo.pop_all()
         return resident
@@ -159,11 +172,12 @@ def _remove(socket: Path) -> None:
     shutil.rmtree(socket.parent, ignore_errors=True)
 
 
-def _memory_bytes(child: Child) -> int:
+def _resident_bytes(child: Child) -> int:
+    """Ask the system what the process has in main memory: 0, which is unknown, once it has ended."""
     try:
         return psutil.Process(child.pid).memory_info().rss
-    except psutil.NoSuchProcess as error:
-        raise EngineCrashed("the engine died as soon as it was ready") from error
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _threads() -> int:

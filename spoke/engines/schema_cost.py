@@ -1,6 +1,7 @@
-"""How much work it is to check a value against a JSON schema, found out without doing it. Pure.
+"""How much work a JSON schema makes, found out without doing it. Pure.
 
-References let a few lines of schema unfold into more visits than anybody can wait for, and whoever checks does not yield
+llama.cpp writes a schema out as a grammar, and all of a model's answers wait meanwhile: `refuse_large` is for that. And
+references let a few lines of schema unfold into more visits than anybody can wait for, and whoever checks does not yield
 meanwhile. So schemas whose references are not plain are refused, and the visits are counted first, each pair of a schema
 and a value once. Keywords: https://json-schema.org/draft/2020-12, and those of older drafts that it replaced.
 """
@@ -20,6 +21,14 @@ PAIRS_MAX: Final = 20_000
 TEXT_STEP: Final = 16
 """So many characters against a pattern cost about as much as a visit."""
 
+ENUM_MAX: Final = 2_000
+"""A list of 3,000 keeps llama.cpp busy for a second, one of 20,000 for a minute."""
+PROPERTIES_MAX: Final = 1_000
+"""Of one object; llama.cpp's time grows with the square of those that are optional."""
+REPEATS_MAX: Final = 100_000
+"""Of items, characters or properties, as least and as most; llama.cpp takes for ever over a thousand million."""
+
+_REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 _REFERENCE: Final = "$ref"
 _REFUSED: Final = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$recursiveAnchor")
 _OF_SAME_VALUE: Final = ("not", "if", "then", "else")
@@ -32,6 +41,24 @@ _LOOKS_TWICE: Final = ("unevaluatedProperties", "unevaluatedItems")
 
 class Intricate(ValueError):
     """Too much work, or nobody can tell how much."""
+
+
+def refuse_large(schema: Json) -> None:
+    """Raise `Intricate` when *schema* lists or repeats more than an engine writes out in a moment."""
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            left += part.values()
+            counts = (part.get(key) for key in _REPEATS)
+            if (
+                len(_list(part.get("enum"))) > ENUM_MAX
+                or len(_table(part.get("properties"))) > PROPERTIES_MAX
+                or any(isinstance(count, int | float) and count > REPEATS_MAX for count in counts)
+            ):
+                raise Intricate
 
 
 class Schema:

@@ -15,5 +15,13 @@ class NoGpus:
         """Find nothing."""
         return ()
 
+    async def indexes(self) -> tuple[int, ...]:
+        """Find none that an engine computes on."""
+        return ()
+
+    def vram_bytes(self, pid: int) -> int | None:  # noqa: ARG002  # the Protocol's
+        """Know nothing of any process."""
+        return None
+
     async def aclose(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import Busy, EngineTimeout, InternalError, MeshError, UnknownModel
-from hubspoke.types import EngineInfo, Gpu, GpuKind
+from hubspoke.types import EngineInfo
+from spoke.core.cards import DRIVER_SILENT, UNKNOWN_GPU, still
 from spoke.core.inventory import EngineReport, compose, find, is_urgent
 from spoke.engines.base import LOAD_TIMEOUT_S
 from spoke.link.boundary import contained
@@ -19,15 +20,13 @@ from spoke.link.boundary import contained
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from hubspoke.types import HostMemory, Model, Place, PullStep
+    from hubspoke.types import Gpu, HostMemory, Model, Place, PullStep
     from spoke.engines.base import Engine
     from spoke.gpu.base import GpuProbe
 
 LOOK_EVERY_S: Final = 2.0
 PROBE_TIMEOUT_S: Final = 5.0
 UNLOAD_TIMEOUT_S: Final = 30.0
-UNKNOWN_GPU: Final = Gpu(index=0, kind=GpuKind.CUDA, name="unknown")
-"""Stands for the cards of a machine whose driver has never answered: nobody knows that there are none."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ class Machine:
         self._engines = {engine.name: engine for engine in engines}
         self._turns = {engine.name: asyncio.Lock() for engine in engines}
         self._gpu_probe = gpus
+        self._gpu_turn = asyncio.Lock()
         self._memory = memory
         self._only = only
         self._gpus: tuple[Gpu, ...] | None = None
@@ -156,9 +156,11 @@ class Machine:
     async def _changed(self, place: Place, change: Awaitable[None]) -> MeshError | None:
         failure = await contained("directive", change)
         if place.engine in self._engines:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_TIMEOUT_S):
-                    await self._look_at(place.engine)
+            # The cards first: they tell what the engine's models take, and the hub what is left.
+            for look in (self._look_at_gpus, partial(self._look_at, place.engine)):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_TIMEOUT_S):
+                        await look()
         return failure
 
     async def _load(self, place: Place, context_tokens: int) -> None:
@@ -187,18 +189,18 @@ class Machine:
                 tell(step)
 
     async def _look_at_gpus(self) -> None:
-        with _slow_after(PROBE_TIMEOUT_S, self._doubt_gpus):
-            found = await contained("gpu probe", self._gpu_probe.probe())
-        if isinstance(found, MeshError):
-            self._doubt_gpus()
-        else:
-            self._gpus = found
-            self._renew()
+        async with self._gpu_turn:  # as with engines
+            with _slow_after(PROBE_TIMEOUT_S, self._doubt_gpus):
+                found = await contained("gpu probe", self._gpu_probe.probe())
+            if isinstance(found, MeshError):
+                self._doubt_gpus()
+            else:
+                self._gpus = found
+                self._renew()
 
     def _doubt_gpus(self) -> None:
-        fault = "the driver does not answer; the spoke's log may say why"
         known = (UNKNOWN_GPU,) if self._gpus is None else self._gpus
-        self._gpus = tuple(replace(gpu, memory_free_bytes=None, fault=fault) for gpu in known)
+        self._gpus = tuple(replace(still(gpu), fault=DRIVER_SILENT) for gpu in known)
         self._renew()
 
     async def _look_at(self, name: str) -> None:

@@ -12,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.errors import LoadFailed
+from spoke.core import templates
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -32,9 +33,9 @@ PARAMETERS_MAX: Final = 2**63 - 1
 KV_BYTES: Final = 2
 """llama.cpp keeps keys and values as 16-bit numbers."""
 
+RANKING: Final = 4
+"""The way of pooling that gives one number for two texts."""
 TEMPLATE: Final = "tokenizer.chat_template"
-TOOL_WORDS: Final = ("tools",)
-THINKING_WORDS: Final = ("<think>", "thinking", "reasoning_content", "reasoning_effort")
 
 _STRING: Final = 8
 _ARRAY: Final = 9
@@ -221,6 +222,10 @@ def _describe(fields: _Fields, parameters: int) -> Header:
     architecture = fields.text("general.architecture")
     if not architecture:
         raise LoadFailed("the file's header does not name an architecture")
+    template = fields.text(TEMPLATE)
+    pooling = fields.number(f"{architecture}.pooling_type")
+    if pooling == RANKING:
+        raise LoadFailed("the model ranks texts, and makes neither answers nor vectors")
     return Header(
         architecture=architecture,
         name=fields.text("general.name"),
@@ -230,17 +235,11 @@ def _describe(fields: _Fields, parameters: int) -> Header:
         context_tokens_max=fields.number(f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(fields, architecture),
         has_chat_template=fields.has(TEMPLATE),
-        calls_tools=_mentions(fields, TOOL_WORDS),
-        thinks=_mentions(fields, THINKING_WORDS),
-        makes_vectors=fields.number(f"{architecture}.pooling_type") > 0,
+        calls_tools=templates.knows_tools(template),
+        thinks=templates.knows_thinking(template),
+        makes_vectors=pooling > 0,
         files=max(1, fields.number("split.count")),
     )
-
-
-def _mentions(fields: _Fields, words: tuple[str, ...]) -> bool:
-    """Whether the chat template has one of *words*. Only llama.cpp could tell for sure, and it would have to load the model."""
-    template = fields.text(TEMPLATE)
-    return any(word in template for word in words)
 
 
 def _quantisation(fields: _Fields) -> str:

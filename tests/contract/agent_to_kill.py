@@ -10,14 +10,23 @@ from pathlib import Path
 from hubspoke.clock import SystemClock
 from hubspoke.loop import run
 from hubspoke.types import LoadPlan
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here
 
 
 async def main() -> None:
     store = ModelStore([SHIPPED], Path(sys.argv[1]) / "catalogue.json")
-    engine = EmbeddedEngine(store, plan=LoadPlan(1, 2048), platform=here(), clock=SystemClock())
+    engine = EmbeddedEngine(
+        store,
+        plan=LoadPlan(1, 2048),
+        platform=here(),
+        clock=SystemClock(),
+        build=Build(SystemClock()),
+        cards=NoGpus(),
+    )
     await engine.load("tiny", 2048)
     sys.stdout.write("loaded\n")
     sys.stdout.flush()

@@ -16,6 +16,7 @@ from hubspoke.types import (
     Embeddings,
     EmbedRequest,
     Finished,
+    Loaded,
     Message,
     Model,
     Request,
@@ -29,7 +30,7 @@ from spoke.models.store import SHIPPED
 from spoke.platform import Platform
 from tests.fakes.gguf import string
 
-LOOPBACK = Platform(has_unix_sockets=False)
+LOOPBACK = Platform(has_unix_sockets=False, has_apple_gpu=False)
 """What Windows offers."""
 CHILD = "spoke.engines.child"
 GREEDY = Sampling(temperature=0.0)
@@ -86,6 +87,11 @@ def chat(text: str, **changes: object) -> Request:
     """Ask *text* as a user, with no chance involved."""
     options = {"sampling": GREEDY, **changes}
     return Request("as the mesh calls it", messages=(Message(Speaker.USER, text),), **options)
+
+
+def still(loaded: Loaded | None) -> Loaded | None:
+    """Give what a model takes up without the figures that move all the time."""
+    return None if loaded is None else replace(loaded, memory_bytes=0, vram_bytes=None)
 
 
 async def whole(events: AsyncGenerator[Delta | Finished, None]) -> Answer:

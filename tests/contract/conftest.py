@@ -8,6 +8,7 @@ import pytest
 
 from hubspoke.clock import SystemClock
 from hubspoke.types import Capability, LoadPlan
+from spoke.engines.build import Build
 from spoke.engines.launch import Ready, Serve
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.engines.ollama import OllamaEngine
@@ -25,7 +26,7 @@ from tests.fakes.ollama_server import an_ollama
 
 PLAN = LoadPlan(slots=2, context_tokens=2048)
 START_TIMEOUT_S = 20.0
-CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING}
+CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.THINKING}
 """What the settings say of the outside server; the rest it tells itself."""
 
 
@@ -53,7 +54,9 @@ async def embedded(store: ModelStore, platform: Platform) -> AsyncIterator[Embed
 
 
 def an_embedded_engine(store: ModelStore, platform: Platform) -> EmbeddedEngine:
-    return EmbeddedEngine(store, plan=PLAN, platform=platform, clock=SystemClock())
+    return EmbeddedEngine(
+        store, plan=PLAN, platform=platform, clock=SystemClock(), build=Build(SystemClock()), cards=NoGpus()
+    )
 
 
 def an_ollama_engine(url: str) -> OllamaEngine:

@@ -8,7 +8,7 @@ import pytest
 
 from hubspoke.errors import Busy, ContextTooLong, ModelNotLoaded, UnknownModel
 from hubspoke.types import ModelState
-from tests.contract.bench import LONG, REVERSE, SOON_S, Bench, ask, begun, chat, described
+from tests.contract.bench import LONG, REVERSE, SOON_S, Bench, ask, begun, chat, described, still
 
 # Finding out.
 
@@ -51,7 +51,7 @@ async def test_a_loaded_model_says_what_it_takes_up(loader: Bench):
 
     assert (loaded.slots, loaded.context_tokens) == (loader.slots, loader.context_tokens)
     assert loaded.memory_bytes > model.size_bytes
-    assert (model.state, model.loaded) == (ModelState.LOADED, loaded)
+    assert (model.state, still(model.loaded)) == (ModelState.LOADED, still(loaded))
 
 
 async def test_a_model_on_its_way_into_memory_is_loading(loader: Bench):
@@ -68,7 +68,7 @@ async def test_a_model_on_its_way_into_memory_is_loading(loader: Bench):
 async def test_a_model_that_is_there_already_is_there_at_once(warm: Bench):
     before = await described(warm.engine, warm.model)
 
-    assert await warm.engine.load(warm.model, warm.context_tokens) == before.loaded
+    assert still(await warm.engine.load(warm.model, warm.context_tokens)) == still(before.loaded)
 
 
 async def test_callers_that_overlap_share_one_load(loader: Bench):
@@ -110,7 +110,7 @@ async def test_another_context_means_another_load(warm_loader: Bench):
     loaded = await warm_loader.engine.load(warm_loader.model, 512)
 
     assert loaded.context_tokens == 512
-    assert (await described(warm_loader.engine, warm_loader.model)).loaded == loaded
+    assert still((await described(warm_loader.engine, warm_loader.model)).loaded) == still(loaded)
 
 
 async def test_more_context_than_the_model_was_made_for_is_refused_with_numbers(loader: Bench):

@@ -34,7 +34,7 @@ async def plain(request: pytest.FixtureRequest, store: ModelStore) -> AsyncItera
             await local.aclose()
     else:
         async with an_openai_server(store, "nano") as (_, endpoint):
-            outside = OpenAiEngine("vllm", endpoint, PLAN, GENERATES - {Capability.SAMPLING})
+            outside = OpenAiEngine("vllm", endpoint, PLAN, GENERATES | {Capability.TOOLS})
             yield Bench(outside, outside, "nano", capabilities=GENERATES)
             await outside.aclose()
 

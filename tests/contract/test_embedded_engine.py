@@ -22,9 +22,11 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, ModelNotLoaded
 from hubspoke.loop import run
 from hubspoke.types import LoadPlan, ModelState
+from spoke.engines.build import Build
 from spoke.engines.crashes import CRASHES_MAX, WINDOW_S
 from spoke.engines.launch import Serve
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
 from tests.contract.bench import (
@@ -70,7 +72,14 @@ def wait_until_gone(process: psutil.Process) -> None:
 
 
 def engine_of(store: ModelStore, platform: Platform, clock: Clock | SystemClock) -> EmbeddedEngine:
-    return EmbeddedEngine(store, plan=LoadPlan(2, CONTEXT_TOKENS), platform=platform, clock=clock)
+    return EmbeddedEngine(
+        store,
+        plan=LoadPlan(2, CONTEXT_TOKENS),
+        platform=platform,
+        clock=clock,
+        build=Build(clock),
+        cards=NoGpus(),
+    )
 
 
 # Crashes.
@@ -343,15 +352,3 @@ async def test_a_processor_that_is_too_old_is_a_fault(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     assert "processor lacks instructions" in (await embedded.probe()).fault
-
-
-async def test_a_build_for_nvidia_names_the_cards_that_it_computes_on(
-    embedded: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    names = ["CUDA1", "CUDA0", "CPU"]
-    (tmp_path / "xllamacpp.py").write_text(
-        f"def get_device_info(): return [{{'name': name}} for name in {names}]"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    assert (await embedded.probe()).gpus == (0, 1)

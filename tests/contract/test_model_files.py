@@ -7,7 +7,9 @@ import pytest
 from hubspoke.clock import SystemClock
 from hubspoke.errors import LoadFailed, UnknownModel
 from hubspoke.types import Capability, LoadPlan, ModelState
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import ModelStore
 from spoke.platform import here
 from tests.contract.bench import LONG, ask, begun, chat, children, collected, described, renamed
@@ -93,7 +95,14 @@ async def test_a_projector_beside_a_model_lets_it_see_and_takes_memory(
 
 
 async def test_a_plan_larger_than_the_model_is_cut_to_the_model(store: ModelStore):
-    engine = EmbeddedEngine(store, plan=LoadPlan(1, 8192), platform=here(), clock=SystemClock())
+    engine = EmbeddedEngine(
+        store,
+        plan=LoadPlan(1, 8192),
+        platform=here(),
+        clock=SystemClock(),
+        build=Build(SystemClock()),
+        cards=NoGpus(),
+    )
 
     assert (await described(engine, "tiny")).plan == LoadPlan(1, 2048)
 

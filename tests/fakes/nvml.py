@@ -5,9 +5,11 @@ pynvml calls it as it would the C library: it passes ctypes references, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pynvml
 
@@ -15,28 +17,47 @@ Function = Callable[..., int]
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A process on a card; `None` bytes is what Windows keeps to itself."""
+
+    pid: int
+    memory_bytes: int | None
+    instance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """One card; `None` is what it does not support. *broken* answers every call about it with that error."""
+    """One card; `None` is what it does not support.
+
+    *broken* answers every call about it with that error, *fails* those that it names.
+    """
 
     name: str = "NVIDIA GeForce RTX 3060"
     uuid: str = "GPU-0"
+    bus_id: str = "00000000:01:00.0"
     total: int = 12 * 2**30
     free: int = 11 * 2**30
+    used: int = 2**29
     utilisation: int | None = 37
     temperature: int | None = 55
     knows_new_temperature: bool = True
+    computing: Sequence[Listed] = ()
+    drawing: Sequence[Listed] = ()
+    list_version: int = 3
+    list_grows: bool = False
     broken: int = pynvml.NVML_SUCCESS
+    fails: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class FakeNvml:
-    """A driver with *cards*; with *init* it answers the start with that error."""
+    """A driver with *cards*; with *init* it answers the start with that error, and while *held* it hangs."""
 
     cards: Sequence[Card] = ()
     init: int = pynvml.NVML_SUCCESS
+    held: threading.Event | None = None
     starts: int = 0
     stops: int = 0
-    handles: list[object] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Function:
         functions: dict[str, Function] = {
@@ -46,14 +67,30 @@ class FakeNvml:
             "nvmlDeviceGetHandleByIndex_v2": self._handle,
             "nvmlDeviceGetName": self._name,
             "nvmlDeviceGetUUID": self._uuid,
+            "nvmlDeviceGetPciInfo_v3": self._pci,
             "nvmlDeviceGetMemoryInfo": self._memory,
             "nvmlDeviceGetUtilizationRates": self._utilisation,
             "nvmlDeviceGetTemperatureV": self._temperature_v,
             "nvmlDeviceGetTemperature": self._temperature,
+            "nvmlDeviceGetComputeRunningProcesses_v2": partial(self._processes, "computing", 2),
+            "nvmlDeviceGetComputeRunningProcesses_v3": partial(self._processes, "computing", 3),
+            "nvmlDeviceGetGraphicsRunningProcesses_v2": partial(self._processes, "drawing", 2),
+            "nvmlDeviceGetGraphicsRunningProcesses_v3": partial(self._processes, "drawing", 3),
         }
         if name not in functions:
             raise AttributeError(name)
-        return functions[name]
+        return partial(self._answer, name, functions[name])
+
+    def _answer(self, name, function, *arguments):
+        """Fail as the card is told to, or else do as the library does."""
+        if name.startswith("nvmlDevice") and name not in {
+            "nvmlDeviceGetCount_v2",
+            "nvmlDeviceGetHandleByIndex_v2",
+        }:
+            error = self._card(arguments[0]).fails.get(name, pynvml.NVML_SUCCESS)
+            if error != pynvml.NVML_SUCCESS:
+                return error
+        return function(*arguments)
 
     def _start(self, _flags):
         self.starts += self.init == pynvml.NVML_SUCCESS
@@ -64,6 +101,8 @@ class FakeNvml:
         return pynvml.NVML_SUCCESS
 
     def _count(self, count):
+        if self.held is not None:
+            self.held.wait()
         count._obj.value = len(self.cards)
         return pynvml.NVML_SUCCESS
 
@@ -80,9 +119,13 @@ class FakeNvml:
         text.value = self._card(handle).uuid.encode()
         return pynvml.NVML_SUCCESS
 
+    def _pci(self, handle, pci):
+        pci._obj.busId = self._card(handle).bus_id.encode()
+        return pynvml.NVML_SUCCESS
+
     def _memory(self, handle, memory):
         card = self._card(handle)
-        memory._obj.total, memory._obj.free = card.total, card.free
+        memory._obj.total, memory._obj.free, memory._obj.used = card.total, card.free, card.used
         return pynvml.NVML_SUCCESS
 
     def _utilisation(self, handle, rates):
@@ -106,6 +149,21 @@ class FakeNvml:
         if temperature is None:
             return pynvml.NVML_ERROR_NOT_SUPPORTED
         reading._obj.value = temperature
+        return pynvml.NVML_SUCCESS
+
+    def _processes(self, which, version, handle, count, buffer):
+        """Give a list as the driver does: what is too small a buffer for it, as none is, is told how many there are."""
+        card = self._card(handle)
+        if version > card.list_version:
+            return pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+        listed = getattr(card, which)
+        room, count._obj.value = count._obj.value, len(listed)
+        if (buffer is None and listed) or len(listed) > room or (buffer is not None and card.list_grows):
+            return pynvml.NVML_ERROR_INSUFFICIENT_SIZE
+        for place, process in zip(buffer or (), listed, strict=False):
+            unknown = pynvml.NVML_VALUE_NOT_AVAILABLE_ulonglong.value
+            place.pid, place.gpuInstanceId = process.pid, process.instance
+            place.usedGpuMemory = unknown if process.memory_bytes is None else process.memory_bytes
         return pynvml.NVML_SUCCESS
 
     def _card(self, handle):

@@ -102,6 +102,8 @@ def test_a_promise_to_an_engine_that_is_gone_counts_everywhere():
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=3 * GIB), "ollama", 3 * GIB),
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=0), "ollama", 0),
         (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=0), "embedded", 5 * GIB),
+        (Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=3 * GIB), "embedded", 2 * GIB),
+        (Loaded(1, 2048, vram_bytes=5 * GIB), "embedded", 0),
         (None, "ollama", 0),
     ],
     ids=[
@@ -110,11 +112,18 @@ def test_a_promise_to_an_engine_that_is_gone_counts_everywhere():
         "partly on the card",
         "not on the card",
         "in main memory",
+        "partly on a card that is not listed",
+        "all on a card that is not listed",
         "cold",
     ],
 )
 def test_a_loaded_model_gives_back_what_it_has_in_its_pool(loaded, engine, bytes_):
     assert vram.occupied_bytes(an_inventory(), warm(loaded=loaded, engine=engine)) == bytes_
+
+
+def test_what_lies_on_a_card_that_shares_main_memory_is_main_memorys_to_give_back():
+    model = warm(loaded=Loaded(1, 2048, memory_bytes=5 * GIB, vram_bytes=5 * GIB))
+    assert vram.occupied_bytes(an_inventory(gpus=(card(kind=GpuKind.METAL),)), model) == 5 * GIB
 
 
 def test_all_that_could_be_had_includes_what_is_loaded():

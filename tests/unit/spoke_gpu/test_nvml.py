@@ -19,14 +19,14 @@ async def look(library: FakeNvml | None) -> tuple[Gpu, ...]:
     with driver(library):
         probe = NvmlProbe()
         try:
-            return await probe.probe()
+            return tuple(card.gpu for card in await probe.look())
         finally:
             await probe.aclose()
 
 
 async def test_a_machine_without_the_driver_has_no_cards():
     with no_driver():
-        assert await NvmlProbe().probe() == ()
+        assert await NvmlProbe().look() == ()
 
 
 async def test_four_cards_are_described_in_their_order():
@@ -43,6 +43,7 @@ async def test_four_cards_are_described_in_their_order():
         uuid="GPU-2",
         memory_total_bytes=12 * 2**30,
         memory_free_bytes=2 * 2**30,
+        memory_used_bytes=2**29,
         utilisation_percent=37,
         temperature_celsius=55,
     )
@@ -86,24 +87,56 @@ async def test_a_lost_card_has_a_fault_and_leaves_the_others_usable():
     assert lost.index == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"), [(LOST, "fell off the bus"), (pynvml.NVML_ERROR_RESET_REQUIRED, "needs a reset")]
+)
+async def test_one_of_four_that_breaks_in_the_middle_of_a_look_keeps_its_name_and_its_place(
+    error: int, advice: str
+):
+    breaking = Card(name="NVIDIA GeForce RTX 3090", fails={"nvmlDeviceGetMemoryInfo": error})
+
+    found = await look(FakeNvml([Card(), Card(), breaking, Card()]))
+
+    assert [bool(gpu.fault) for gpu in found] == [False, False, True, False]
+    assert advice in found[2].fault
+    assert (found[2].index, found[2].name) == (2, "NVIDIA GeForce RTX 3090")
+
+
+async def test_a_card_that_may_not_be_asked_about_its_memory_is_usable():
+    denied = Card(fails={"nvmlDeviceGetMemoryInfo": pynvml.NVML_ERROR_NO_PERMISSION})
+
+    (gpu,) = await look(FakeNvml([denied]))
+
+    assert (gpu.memory_free_bytes, gpu.memory_used_bytes, gpu.fault) == (None, None, "")
+
+
+async def test_the_place_of_a_card_is_told_for_others_to_know_it_by():
+    with driver(FakeNvml([Card(bus_id="00000000:0A:00.0")])):
+        probe = NvmlProbe()
+        (card,) = await probe.look()
+        await probe.aclose()
+
+    assert card.bus_id == "0000:0a:00.0"
+
+
 async def test_a_driver_that_recovers_is_found_again():
     library = FakeNvml([Card()], init=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
     with driver(library):
         probe = NvmlProbe()
-        (before,) = await probe.probe()
+        (before,) = await probe.look()
         library.init = pynvml.NVML_SUCCESS
-        (after,) = await probe.probe()
+        (after,) = await probe.look()
         await probe.aclose()
 
-    assert (bool(before.fault), after.fault) == (True, "")
+    assert (bool(before.gpu.fault), after.gpu.fault) == (True, "")
 
 
 async def test_the_driver_is_started_once_and_let_go_in_the_end():
     library = FakeNvml([Card()])
     with driver(library):
         probe = NvmlProbe()
-        await probe.probe()
-        await probe.probe()
+        await probe.look()
+        await probe.look()
         await probe.aclose()
 
     assert (library.starts, library.stops) == (1, 1)
@@ -113,7 +146,7 @@ async def test_looks_that_overlap_are_one():
     library = FakeNvml([Card()])
     with driver(library):
         probe = NvmlProbe()
-        first, second = await asyncio.gather(probe.probe(), probe.probe())
+        first, second = await asyncio.gather(probe.look(), probe.look())
         await probe.aclose()
 
     assert first is second
@@ -126,16 +159,18 @@ async def test_a_defect_in_a_look_is_told_and_does_not_hang_the_next(monkeypatch
     with driver(nonsense):
         probe = NvmlProbe()
         with pytest.raises(InternalError):
-            await probe.probe()
+            await probe.look()
         nonsense.cards = [Card()]
-        (gpu,) = await probe.probe()
+        (card,) = await probe.look()
         await probe.aclose()
 
-    assert gpu.fault == ""
+    assert card.gpu.fault == ""
     assert await asyncio.to_thread(reported.wait, 5)
 
 
 async def test_no_gpus_finds_none():
     probe = NoGpus()
     assert await probe.probe() == ()
+    assert await probe.indexes() == ()
+    assert probe.vram_bytes(1) is None
     await probe.aclose()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hubspoke.errors import Busy, EngineCrashed, InternalError, UnknownModel
 from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState, Place
+from spoke.core.cards import DRIVER_SILENT, Card
+from spoke.gpu.cards import Cards as AllCards
+from spoke.gpu.nvml import NvmlProbe
 from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon
+from tests.fakes.nvml import Card as NvidiaCard
+from tests.fakes.nvml import FakeNvml, driver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +48,7 @@ class Cards:
 
 @asynccontextmanager
 async def watched(
-    *engines: FakeEngine, cards: Cards | None = None, only=frozenset()
+    *engines: FakeEngine, cards: Cards | AllCards | None = None, only=frozenset()
 ) -> AsyncIterator[Machine]:
     machine = Machine(engines, cards or Cards(), lambda: HostMemory(32 << 30, 16 << 30), only=only)
     async with asyncio.TaskGroup() as group:
@@ -111,12 +118,52 @@ async def test_a_driver_that_has_never_answered_is_not_taken_for_no_card(monkeyp
             await changed(machine)
 
 
+async def test_a_driver_that_hangs_is_in_the_inventory_and_costs_nothing_else(monkeypatch):
+    monkeypatch.setattr("spoke.gpu.cards.LOOK_LIMIT_S", 0.01)
+    monkeypatch.setattr("spoke.gpu.nvml.CLOSE_TIMEOUT_S", 0.01)
+    library = FakeNvml([NvidiaCard()], held=threading.Event())
+    with driver(library):
+        cards = AllCards([NvmlProbe()], no_devices)
+        async with watched(FakeEngine(a_model()), cards=cards) as machine:
+            (card,) = machine.inventory.gpus
+            assert card.fault == DRIVER_SILENT
+            assert machine.model(TINY) == a_model()
+            library.held.set()
+            while machine.inventory.gpus[0].fault:
+                await changed(machine)
+        await cards.aclose()
+    assert machine.inventory.gpus[0].memory_free_bytes == NvidiaCard().free
+
+
+async def no_devices(_limit_s: float) -> tuple[Card, ...]:
+    return ()
+
+
 async def test_a_loaded_model_is_known_as_soon_as_the_load_is_done():
     async with watched(FakeEngine(a_model(loaded=False))) as machine:
         assert await machine.load(TINY, 4096) is None
         model = machine.model(TINY)
         assert model is not None
         assert model.state is ModelState.LOADED
+
+
+async def test_what_a_load_has_left_on_the_cards_is_known_as_soon_as_it_is_done(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.LOOK_EVERY_S", 60)
+    cards = Cards()
+    async with watched(FakeEngine(a_model(loaded=False)), cards=cards) as machine:
+        cards.found = tuple(replace(card, memory_free_bytes=1 << 30) for card in CARDS)
+        assert await machine.load(TINY, 4096) is None
+        assert [gpu.memory_free_bytes for gpu in machine.inventory.gpus] == [1 << 30]
+
+
+async def test_a_driver_that_hangs_does_not_hide_what_was_loaded(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.PROBE_TIMEOUT_S", 0.01)
+    cards = Cards()
+    async with watched(FakeEngine(a_model(loaded=False)), cards=cards) as machine:
+        cards.found = Gate()
+        await soon(cards.found.reached.wait())
+        assert await soon(machine.load(TINY, 4096)) is None
+        assert machine.model(TINY).state is ModelState.LOADED
 
 
 async def test_a_load_goes_on_when_whoever_asked_for_it_is_gone():
