@@ -13,7 +13,9 @@ from pathlib import Path
 
 from hubspoke.clock import SystemClock
 from hubspoke.types import LoadPlan
+from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here
 from tests.fakes.ollama_server import an_ollama
@@ -23,8 +25,10 @@ async def run(port: int, slots: int, folders: list[Path]) -> None:
     """Serve until the task is cancelled."""
     with tempfile.TemporaryDirectory() as scratch:
         store = ModelStore([SHIPPED, *folders], Path(scratch) / "catalogue.json")
+        clock = SystemClock()
+        plan = LoadPlan(slots, context_tokens=2048)
         engine = EmbeddedEngine(
-            store, plan=LoadPlan(slots, context_tokens=2048), platform=here(), clock=SystemClock()
+            store, plan=plan, platform=here(), clock=clock, build=Build(clock), cards=NoGpus()
         )
         try:
             async with an_ollama(engine, store, parallel=slots, port=port) as double:
