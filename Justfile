@@ -30,6 +30,10 @@ spoke *args: setup
 demo *args: setup
     @python -m examples.demo "$@"
 
+# Record `hubspoke chat` with the shipped models, for the docs.
+record-chat: setup
+    @python -m tools.record_chat
+
 # Run the tests; arguments go to pytest.
 test *args: setup
     @pytest "$@"

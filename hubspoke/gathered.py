@@ -54,6 +54,27 @@ class Gathered:
         self._started: Started | None = None
         self._finished: Finished | None = None
 
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return "".join(self._texts)
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought."""
+        return "".join(self._thoughts)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What the model called; the arguments of the last call may be only half there."""
+        calls = (self._calls[index] for index in sorted(self._calls))
+        return tuple(ToolCall(call.name, "".join(call.arguments), call.id) for call in calls)
+
+    @property
+    def started(self) -> Started | None:
+        """Who makes it."""
+        return self._started
+
     def add(self, event: Event) -> None:
         """Take in what happened next."""
         match event:
@@ -71,13 +92,12 @@ class Gathered:
         """Give the whole; raise EngineTruncated when something is missing."""
         if self._started is None or self._finished is None:
             raise _incomplete()
-        calls = (self._calls[index] for index in sorted(self._calls))
         return Answer(
-            "".join(self._texts),
+            self.text,
             self._started,
             self._finished,
-            thinking="".join(self._thoughts),
-            tool_calls=tuple(ToolCall(call.name, "".join(call.arguments), call.id) for call in calls),
+            thinking=self.thinking,
+            tool_calls=self.tool_calls,
         )
 
 

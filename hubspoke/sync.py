@@ -15,11 +15,11 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from hubspoke import loop
+from hubspoke import loop, tools
 from hubspoke.client import Answer, MeshClient, Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Any, Self
@@ -70,6 +70,22 @@ class SyncMesh:
     ) -> Vectors:
         """Turn texts into vectors."""
         return self._thread.call(self._mesh.embed(model, inputs, dimensions=dimensions, deadline=deadline))
+
+    def answer_with_tools(
+        self,
+        request: Request,
+        functions: Sequence[Callable[..., object]],
+        *,
+        rounds_max: int = tools.ROUNDS_MAX,
+        deadline: datetime | None = None,
+    ) -> Answer:
+        """Ask, call *functions* as the model wants until it answers, and give that answer; see `hubspoke.tools`.
+
+        The functions run in threads of their own.
+        """
+        return self._thread.call(
+            tools.answer_with_tools(self._mesh, request, functions, rounds_max=rounds_max, deadline=deadline)
+        )
 
     def models(self) -> tuple[ModelSummary, ...]:
         """List what can be asked, and where it runs."""

@@ -20,6 +20,7 @@ from hub.cli import main as hub_server
 from hub.config import HubConfig
 from hub.rpc import access
 from hubspoke.cli import main as hubspoke_command
+from hubspoke.cli.chat.commands import COMMANDS as CHAT_COMMANDS
 from hubspoke.config import ENV_PREFIX, Settings
 from hubspoke.errors import RETRYABLE, STATUS, MeshError
 from spoke.cli import main as spoke_agent
@@ -142,6 +143,17 @@ def parse(words: list[str]) -> None:
     except click.BadParameter as error:
         if error.param is None or not isinstance(error.param.type, click.Path):
             raise
+
+
+def test_every_command_is_described():
+    headings = " ".join(HEADING.findall(read("docs/cli.md")))
+    described = set(re.findall(r"`hubspoke ([a-z]+)", headings))
+    assert described == set(hubspoke_command.rows)
+
+
+def test_everything_that_can_be_typed_into_a_chat_is_described():
+    typed = {word for row in rows(ROOT / "docs" / "cli.md", "`hubspoke chat`") for word in row[0].split()}
+    assert {word.strip("`,") for word in typed if "/" in word} == set(CHAT_COMMANDS)
 
 
 @pytest.mark.parametrize("name", documents())

@@ -10,7 +10,14 @@ COMMANDS = {
     "join": Row("hubspoke.cli.join", "Get an identity on this machine with a join token."),
     "status": Row("hubspoke.cli.status", "Show the spokes: memory, models, slots."),
     "models": Row("hubspoke.cli.models", "List what can be asked, and where it runs."),
+    "ps": Row("hubspoke.cli.ps", "Show what is in memory, where, and how busy it is."),
     "ask": Row("hubspoke.cli.ask", "Ask a model and stream its answer."),
+    "chat": Row("hubspoke.cli.chat", "Talk with a model, turn by turn."),
+    "embed": Row("hubspoke.cli.embed", "Turn texts into vectors."),
+    "pull": Row("hubspoke.cli.pull", "Get a model onto a spoke's disk."),
+    "load": Row("hubspoke.cli.load", "Bring a model into memory, and keep it there if you like."),
+    "unload": Row("hubspoke.cli.unload", "Take a model out of memory."),
+    "completion": Row("hubspoke.cli.completion", "Make your shell complete all of this."),
     "version": Row("hubspoke.cli.version", "Show what is installed."),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,12 +13,15 @@ from hubspoke import loop
 from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.cli import options
 from hubspoke.cli.output import plain, write_json
+from hubspoke.cli.pictures import read_image
+from hubspoke.cli.transcript import Transcript
 from hubspoke.client import MeshClient
 from hubspoke.paths import locate
 from hubspoke.types import (
     Delta,
+    Effort,
     Finished,
-    FinishReason,
+    JsonFormat,
     Message,
     Request,
     Sampling,
@@ -28,7 +32,6 @@ from hubspoke.types import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hubspoke.types import Event
     from pki.address import Address
@@ -39,25 +42,53 @@ _EVENT_NAMES: Final[dict[type[Event], str]] = {
     Delta: "delta",
     Finished: "finished",
 }
-_INT64: Final = click.IntRange(-(1 << 63), (1 << 63) - 1)
 _UINT32: Final = click.IntRange(1, (1 << 32) - 1)
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("ask")
-@click.argument("model")
+@options.model
 @click.argument("prompt", nargs=-1)
-@click.option("--system", default="", help="Rules for the model.")
+@options.system
+@options.think
+@click.option(
+    "--image", "images", multiple=True, type=_FILE, help="Show this picture; several times for several."
+)
+@click.option("--json-mode", is_flag=True, help="Let the answer be a JSON object, whichever.")
+@click.option("--json-schema", type=_FILE, help="Let the answer be JSON that the schema in this file allows.")
+@click.option("--stop", multiple=True, help="End the answer before this text; several times for several.")
 @click.option("--max-tokens", type=_UINT32, help="Output tokens at most.")
-@click.option("--temperature", type=click.FloatRange(0, 5), help="0 always takes the likeliest token.")
-@click.option("--seed", type=_INT64, help="Makes a spoke repeat itself.")
+@options.temperature
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Keep the likeliest tokens, up to this share."
+)
+@click.option("--top-k", type=_UINT32, help="Keep this many of the likeliest tokens.")
+@click.option(
+    "--min-p", type=click.FloatRange(0, 1), help="Drop tokens below this share of the likeliest one."
+)
+@click.option(
+    "--repeat-penalty",
+    type=click.FloatRange(0, 10, min_open=True),
+    help="Make tokens that came lately less likely; 1 changes nothing.",
+)
+@options.seed
 @options.of_a_client
 def command(
     *,
     model: str,
     prompt: tuple[str, ...],
     system: str,
+    think: str | None,
+    images: tuple[Path, ...],
+    json_mode: bool,
+    json_schema: Path | None,
+    stop: tuple[str, ...],
     max_tokens: int | None,
     temperature: float | None,
+    top_p: float | None,
+    top_k: int | None,
+    min_p: float | None,
+    repeat_penalty: float | None,
     seed: int | None,
     hubs: tuple[Address, ...],
     state_dir: Path | None,
@@ -65,62 +96,36 @@ def command(
 ) -> None:
     """Ask MODEL and stream its answer to standard output.
 
-    A PROMPT of - reads standard input. Who served it is said on standard error at the end. Ctrl-C stops the
-    work on the GPU too.
+    A PROMPT of - reads standard input. What the model thinks and calls, and who served it, is said on standard error.
+    Ctrl-C stops the work on the GPU too.
 
-    JSON: one object a line, "event" being waiting (spoke), started (spoke, model, model_key, queue_s, attempt,
-    also_named), delta (text) or finished (reason, usage).
+    JSON: one object a line, "event" being waiting (spoke, elapsed_s, expected_s), started (spoke, model, model_key,
+    queue_s, attempt, also_named), delta (text, or thinking, or tool_calls) or finished (reason, usage).
     """
     rules = (Message(Speaker.SYSTEM, system),) if system else ()
+    question = Message(Speaker.USER, _prompt(prompt), images=tuple(read_image(path) for path in images))
     request = Request(
         model,
-        messages=(*rules, Message(Speaker.USER, _prompt(prompt))),
-        sampling=Sampling(temperature=temperature, seed=seed),
+        messages=(*rules, question),
+        sampling=Sampling(temperature, top_p, top_k, min_p, seed, repeat_penalty=repeat_penalty),
         max_output_tokens=max_tokens or 0,
+        stop=stop,
+        format=_format(json_schema, is_any=json_mode),
+        thinking=None if think is None else Effort(think),
     )
-    show = _write_event if as_json else Transcript().show
-
-    async def ask() -> None:
-        async with MeshClient(locate(state_dir).client, hubs) as mesh:
-            await _stream(mesh, request, show)
-
-    loop.run(ask)
+    loop.run(lambda: _ask(locate(state_dir).client, hubs, request, as_json=as_json))
 
 
-class Transcript:
-    """An answer on a terminal: its text on standard output, everything else on standard error."""
-
-    def __init__(self) -> None:
-        self._started: Started | None = None
-        self._last = "\n"
-
-    def show(self, event: Event) -> None:
-        """Write what happened."""
-        match event:
-            case Waiting(spoke=None):
-                click.echo("Waiting for a free slot ...", err=True)
-            case Waiting(spoke=spoke):
-                click.echo(f"Waiting for {spoke} to load the model ...", err=True)
-            case Started():
-                self._started = event
-            case Delta(text=text):
-                self._write(text)
-            case Finished():
-                self._write("" if self._last == "\n" else "\n")
-                click.echo(_served(self._started, event), err=True)
-
-    def _write(self, text: str) -> None:
-        # A model may say anything: only what cannot steer the terminal reaches it.
-        safe = "".join(char for char in text if char.isprintable() or char in "\n\t")
-        if safe:
-            click.echo(safe, nl=False)
-            self._last = safe[-1]
-
-
-async def _stream(mesh: MeshClient, request: Request, show: Callable[[Event], None]) -> None:
-    async with aclosing(mesh.infer(request)) as events:
-        async for event in events:
-            show(event)
+async def _ask(directory: Path, hubs: tuple[Address, ...], request: Request, *, as_json: bool) -> None:
+    transcript = Transcript(request.model)
+    show: Callable[[Event], None] = _write_event if as_json else transcript.show
+    async with MeshClient(directory, hubs) as mesh:
+        try:
+            async with aclosing(mesh.infer(request)) as events:
+                async for event in events:
+                    show(event)
+        finally:
+            transcript.break_off()
 
 
 def _prompt(words: tuple[str, ...]) -> str:
@@ -132,22 +137,21 @@ def _prompt(words: tuple[str, ...]) -> str:
     return " ".join(words)
 
 
+def _format(schema: Path | None, *, is_any: bool) -> JsonFormat | None:
+    if schema is None:
+        return JsonFormat() if is_any else None
+    if is_any:
+        raise click.UsageError("--json-mode and --json-schema exclude each other")
+    with schema.open(encoding="utf-8", errors="replace") as file:
+        return JsonFormat(file.read(MESSAGE_BYTES_MAX + 1))
+
+
 def _write_event(event: Event) -> None:
-    fields = {"text": event.text} if isinstance(event, Delta) else plain(event)
-    write_json({"event": _EVENT_NAMES[type(event)], **fields})
+    write_json({"event": _EVENT_NAMES[type(event)], **_fields(event)})
 
 
-def _served(started: Started | None, finished: Finished) -> str:
-    usage = finished.usage
-    parts = [f"{usage.output_tokens} tokens"]
-    if usage.decode_s:
-        parts.append(f"{usage.output_tokens / usage.decode_s:.1f} tokens/s")
-    if finished.reason is not FinishReason.STOP:
-        parts.append(f"ended early: {finished.reason}")
-    if started is None:
-        return ", ".join(parts)
-    if started.attempt > 1:
-        parts.append(f"attempt {started.attempt}")
-    if started.also_named:
-        parts.append(f"the name also means {', '.join(started.also_named)}")
-    return f"{started.model} on {started.spoke}: {', '.join(parts)}"
+def _fields(event: Event) -> dict[str, object]:
+    if not isinstance(event, Delta):
+        return plain(event)
+    kinds = {"text": event.text, "thinking": event.thinking, "tool_calls": event.tool_calls}
+    return {name: value for name, value in kinds.items() if value}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubspoke.errors import AccessError, CapacityError, MeshError, RateLimited, Unreachable
+from hubspoke.cli.terminal import printable
+from hubspoke.errors import AccessError, CapacityError, MeshError, PermissionDenied, RateLimited, Unreachable
 from pki.errors import BadAddress, BadIdentity, PkiError
 
 if TYPE_CHECKING:
@@ -47,10 +48,28 @@ def reported() -> Iterator[None]:
         fail(f"{error.filename}: {error.strerror}", Exit.FAILED)
 
 
+@contextmanager
+def for_admins() -> Iterator[None]:
+    """Say whom to ask when this takes an admin's identity and there is another one."""
+    try:
+        yield
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"{error.message}: it takes an admin's identity. Whoever runs the mesh makes a token for one with "
+            "`hubspoke token create NAME --role admin`"
+        ) from error
+
+
 def fail(sentence: str, code: Exit) -> NoReturn:
     """End the command with a sentence on standard error."""
-    click.echo(f"Error: {sentence[:1].upper()}{sentence[1:].rstrip('.')}.", err=True)
+    click.echo(f"Error: {told(sentence)}", err=True)
     raise click.exceptions.Exit(code)
+
+
+def told(sentence: str) -> str:
+    """Give the words of an error as a whole sentence, which cannot steer a terminal."""
+    safe = printable(sentence)
+    return f"{safe[:1].upper()}{safe[1:].rstrip('.')}."
 
 
 def exit_code(error: MeshError | PkiError) -> Exit:

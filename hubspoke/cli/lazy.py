@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from hubspoke.cli.failures import reported
 
@@ -48,6 +49,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self.rows.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete from the table, instead of importing every command for its name."""
+        commands = [
+            CompletionItem(name, help=row.help)
+            for name, row in self.rows.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         with reported():
@@ -62,6 +72,16 @@ class DefaultGroup(LazyGroup):
         self.default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default in front of its options."""
-        is_bare = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        """Put the default in front of its options; whoever presses TAB after nothing wants to see the commands."""
+        is_bare = not ctx.resilient_parsing if not args else _is_option(ctx, args[0])
         return super().parse_args(ctx, [self.default, *args] if is_bare else args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the options of the default, too."""
+        found = super().shell_complete(ctx, incomplete)
+        default = self.get_command(ctx, self.default) if incomplete.startswith("-") else None
+        return found if default is None else [*found, *default.shell_complete(ctx, incomplete)]
+
+
+def _is_option(ctx: click.Context, word: str) -> bool:
+    return word.startswith("-") and word not in ctx.help_option_names

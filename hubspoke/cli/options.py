@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from hubspoke.cli import names
 from pki.address import parse_address
 from pki.errors import BadAddress
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CONFIG_FILE: Final = "hubspoke.toml"
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours"}
+_EFFORTS: Final = ("none", "low", "medium", "high")
+"""Those of `hubspoke.types.Effort`, which is not imported before a command runs."""
+_INT64: Final = click.IntRange(-(1 << 63), (1 << 63) - 1)
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
 
 
@@ -52,6 +56,17 @@ hubs: Final = click.option(
     help="Mesh address of a hub; may be repeated. Default: those that the identity came with.",
 )
 as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs.")
+
+model: Final = click.argument("model", shell_complete=names.complete_models)
+spoke: Final = click.option(
+    "--spoke", default="", shell_complete=names.complete_spokes, help="Where. Default: the hub chooses."
+)
+system: Final = click.option("--system", default="", help="Rules for the model.")
+think: Final = click.option("--think", type=click.Choice(_EFFORTS), help="How much the model thinks first.")
+temperature: Final = click.option(
+    "--temperature", type=click.FloatRange(0, 5), help="0 always takes the likeliest token."
+)
+seed: Final = click.option("--seed", type=_INT64, help="Makes a spoke repeat itself.")
 
 
 def config_file(section: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from hubspoke.types import Event
+    from hubspoke.types import InMemory, Pulled
 
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
@@ -23,9 +23,16 @@ def write_json(value: Mapping[str, object]) -> None:
     click.echo(msgspec.json.encode(value, order="deterministic"))
 
 
-def plain(value: Event) -> dict[str, object]:
+def plain(value: object) -> dict[str, object]:
     """Give a frozen value as a mapping, to put something beside its fields."""
     return msgspec.convert(msgspec.to_builtins(value, order="deterministic"), type=dict[str, object])
+
+
+def placed(value: InMemory | Pulled) -> dict[str, object]:
+    """Give a frozen value as a mapping, with the engine and the model of its place beside the other fields."""
+    fields = plain(value)
+    del fields["place"]
+    return {**fields, **value.place._asdict()}
 
 
 def size(count: float) -> str:

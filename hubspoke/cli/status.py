@@ -12,7 +12,9 @@ from rich.text import Text
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import gauge, size, span, write_json
+from hubspoke.cli.terminal import one_line
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
 from hubspoke.types import ModelState, SpokeState
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from hubspoke.types import Gpu, Model, SpokeStatus
+    from hubspoke.types import Gpu, MemoryPool, Model, SpokeStatus
     from pki.address import Address
+
+MODELS_CELLS: Final = 26
+"""Leaves the memory whole on a terminal of 100 columns."""
 
 _STYLES: Final = {
     SpokeState.READY: "green",
@@ -39,15 +44,20 @@ _STYLES: Final = {
 def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool) -> None:
     """Show the spokes: memory, models, slots. An admin's identity is needed.
 
-    JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes and
-    inventory (memory, gpus, engines, models).
+    Beside a card stands how busy and how hot it is. Of each memory that engines share, it shows what models take, as
+    measured, and what is promised to loads.
+
+    JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes,
+    inventory (memory, gpus, engines, models) and pools (gpus, total_bytes, free_bytes, reserved_bytes,
+    observed_bytes; without gpus it is main memory).
     """
 
     async def ask() -> tuple[SpokeStatus, ...]:
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
             return await mesh.spokes()
 
-    spokes = loop.run(ask)
+    with for_admins():
+        spokes = loop.run(ask)
     if as_json:
         write_json({"spokes": spokes})
     elif spokes:
@@ -59,14 +69,15 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
 
 
 def _table(spokes: tuple[SpokeStatus, ...], now: datetime) -> Table:
-    table = Table("Spoke", "State", "Slots", "Memory", "Models", box=None, pad_edge=False)
+    table = Table("Spoke", "State", "Slots", "Memory", box=None, pad_edge=False)
+    table.add_column("Models", max_width=MODELS_CELLS)
     for spoke in spokes:
         table.add_row(
             Text(spoke.name, style="bold"),
             Text(_state(spoke, now), style=_STYLES[spoke.state]),
             f"{spoke.busy} of {spoke.slots} busy",
-            Text("\n".join(_memory(spoke))),
-            Text("\n".join(_models(spoke)) or "none"),
+            Text("\n").join(_memory(spoke)),
+            Text("\n").join(_models(spoke)),
         )
     return table
 
@@ -76,29 +87,45 @@ def _state(spoke: SpokeStatus, now: datetime) -> str:
     return f"{spoke.state}{since}"
 
 
-def _memory(spoke: SpokeStatus) -> Iterator[str]:
+def _memory(spoke: SpokeStatus) -> Iterator[Text]:
     for gpu in spoke.inventory.gpus:
-        yield f"{_gpu_memory(gpu)}  {gpu.name}"
+        yield from _card(gpu)
     host = spoke.inventory.memory
-    yield f"{gauge(host.total_bytes - host.available_bytes, host.total_bytes)}  main memory"
-    if spoke.reserved_bytes:
-        yield f"{size(spoke.reserved_bytes)} promised to loads"
+    yield Text(f"{gauge(host.total_bytes - host.available_bytes, host.total_bytes)}  main memory")
+    for pool in spoke.pools:
+        if pool.observed_bytes or pool.reserved_bytes:
+            yield Text(_pool(pool), style="dim")
 
 
-def _gpu_memory(gpu: Gpu) -> str:
+def _card(gpu: Gpu) -> Iterator[Text]:
+    name = one_line(f"GPU {gpu.index} {gpu.name}")
     if gpu.fault:
-        return f"cannot be used: {gpu.fault}"
+        yield Text(name)
+        yield Text(one_line(f"cannot be used: {gpu.fault}"), style="red")
+        return
+    busy = "" if gpu.utilisation_percent is None else f", {gpu.utilisation_percent} %"
+    heat = "" if gpu.temperature_celsius is None else f", {gpu.temperature_celsius} °C"
+    yield Text(f"{name}{busy}{heat}")
     if gpu.memory_total_bytes is None or gpu.memory_free_bytes is None:
-        return "memory unknown"
-    return gauge(gpu.memory_total_bytes - gpu.memory_free_bytes, gpu.memory_total_bytes)
+        yield Text("memory unknown")
+    else:
+        yield Text(gauge(gpu.memory_total_bytes - gpu.memory_free_bytes, gpu.memory_total_bytes))
 
 
-def _models(spoke: SpokeStatus) -> Iterator[str]:
+def _pool(pool: MemoryPool) -> str:
+    cards = ", ".join(str(index) for index in pool.gpus)
+    promised = f", promised {size(pool.reserved_bytes)}" if pool.reserved_bytes else ""
+    return f"{f'GPU {cards}' if cards else 'main memory'}: models {size(pool.observed_bytes)}{promised}"
+
+
+def _models(spoke: SpokeStatus) -> Iterator[Text]:
     for engine in spoke.inventory.engines:
         if engine.fault:
-            yield f"{engine.name} cannot be used: {engine.fault}"
+            yield Text(one_line(f"{engine.name} cannot be used: {engine.fault}"), style="red")
     for model in spoke.inventory.models:
-        yield _model(model)
+        yield Text(one_line(_model(model)))
+    if not spoke.inventory.models:
+        yield Text("none")
 
 
 def _model(model: Model) -> str:

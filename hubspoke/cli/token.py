@@ -9,6 +9,7 @@ import click
 from hubspoke import loop
 from hubspoke.admin import AdminClient
 from hubspoke.cli import options
+from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import span, write_json
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
@@ -62,7 +63,8 @@ def create(
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
             return await mesh.create_join_token(name, Role(role), ttl)
 
-    token = loop.run(ask)
+    with for_admins():
+        token = loop.run(ask)
     if as_json:
         write_json({"token": token.text, "name": name, "role": role, "expires_at": token.expires_at})
         return

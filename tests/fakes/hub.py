@@ -21,6 +21,8 @@ from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
 from hubspoke.api.identity.v1 import identity_pb2_grpc as identity_rpc
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1 import inference_pb2_grpc as rpc
+from hubspoke.api.models.v1 import models_pb2 as models_pb
+from hubspoke.api.models.v1 import models_pb2_grpc as models_rpc
 from hubspoke.errors import MeshError
 from hubspoke.wire import status
 from pki import pem, policy, profiles
@@ -41,6 +43,10 @@ NOWHERE = "127.0.0.1:1"
 LAPTOP = Identity(Role.APP, NodeName("laptop"))
 
 Script = Callable[[pb.InferRequest, "FakeHub"], Iterator[pb.InferResponse]]
+EmbedScript = Callable[[pb.EmbedRequest, "FakeHub"], Iterator[pb.EmbedResponse]]
+LoadScript = Callable[[models_pb.LoadModelRequest, "FakeHub"], Iterator[models_pb.LoadModelResponse]]
+PullScript = Callable[[models_pb.PullModelRequest, "FakeHub"], Iterator[models_pb.PullModelResponse]]
+Order = models_pb.LoadModelRequest | models_pb.UnloadModelRequest | models_pb.PullModelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +97,47 @@ def hang(_request: pb.InferRequest, hub: "FakeHub") -> Iterator[pb.InferResponse
     hub.cancelled.wait(WAIT_S)
 
 
+def lengths(request: pb.EmbedRequest, _hub: "FakeHub") -> Iterator[pb.EmbedResponse]:
+    """Give each text a vector that begins with its length, in two lots."""
+    yield pb.EmbedResponse(started=pb.Started(spoke="den", model="tiny", model_key="sha256:aa", attempt=1))
+    vectors = [pb.Embedding(values=[float(len(text)), 0.5, 0.25, 0.0, 1.0]) for text in request.inputs]
+    yield pb.EmbedResponse(embeddings=pb.Embeddings(first=0, embeddings=vectors[:1]))
+    yield pb.EmbedResponse(embeddings=pb.Embeddings(first=1, embeddings=vectors[1:]))
+    finished = pb.Finished(reason=1)
+    finished.usage.prompt_tokens = 3 * len(vectors)
+    yield pb.EmbedResponse(finished=finished)
+
+
+def loads(request: models_pb.LoadModelRequest, _hub: "FakeHub") -> Iterator[models_pb.LoadModelResponse]:
+    """Load in three seconds of nine."""
+    for second in range(3):
+        loading = models_pb.Loading(spoke=request.spoke or "den")
+        loading.elapsed.FromSeconds(second)
+        loading.expected.FromSeconds(9)
+        yield models_pb.LoadModelResponse(loading=loading)
+    loaded = models_pb.Loaded(spoke=request.spoke or "den", engine="ollama", model=request.model)
+    loaded.slots, loaded.context_tokens, loaded.memory_bytes, loaded.pinned = 2, 4096, 3 << 30, request.pin
+    yield models_pb.LoadModelResponse(loaded=loaded)
+
+
+def pulls(request: models_pb.PullModelRequest, _hub: "FakeHub") -> Iterator[models_pb.PullModelResponse]:
+    """Pull in two steps, one of which has bytes."""
+    for step, completed, total in (
+        ("pulling manifest", 0, 0),
+        ("pulling layer", 1 << 20, 4 << 20),
+        ("pulling layer", 4 << 20, 4 << 20),
+    ):
+        pulling = models_pb.Pulling(spoke="den", step=step, completed_bytes=completed, total_bytes=total)
+        yield models_pb.PullModelResponse(pulling=pulling)
+    yield models_pb.PullModelResponse(
+        pulled=models_pb.Pulled(spoke="den", engine="ollama", model=request.model)
+    )
+
+
 @dataclass
 class FakeHub(
     rpc.InferenceServiceServicer,
+    models_rpc.ModelsServiceServicer,
     admin_rpc.AdminServiceServicer,
     identity_rpc.IdentityServiceServicer,
     enrolment_rpc.EnrolmentServiceServicer,
@@ -110,6 +154,13 @@ class FakeHub(
     cancelled: threading.Event = field(default_factory=threading.Event)
     models: Iterable[pb.ModelSummary] = ()
     spokes: Iterable[admin_pb.SpokeStatus] = ()
+    embeds: EmbedScript = lengths
+    loads: LoadScript = loads
+    pulls: PullScript = pulls
+    unloaded: Iterable[str] = ("den",)
+    embedded: list[pb.EmbedRequest] = field(default_factory=list)
+    ordered: list[Order] = field(default_factory=list)
+    lists: int = 0
     joiner: Identity = LAPTOP
 
     def Infer(self, request, context):  # noqa: N802  # the proto names it
@@ -119,7 +170,25 @@ class FakeHub(
             yield from self.script(request, self)
         context.set_code(grpc.StatusCode.OK)
 
+    def Embed(self, request, context):  # noqa: N802  # the proto names it
+        self.embedded.append(request)
+        with _errors(context):
+            yield from self.embeds(request, self)
+
+    def LoadModel(self, request, context):  # noqa: N802  # the proto names it
+        yield from self._order(request, context, self.loads)
+
+    def PullModel(self, request, context):  # noqa: N802  # the proto names it
+        yield from self._order(request, context, self.pulls)
+
+    def UnloadModel(self, request, context):  # noqa: N802  # the proto names it
+        self.ordered.append(request)
+        with _errors(context):
+            self._refuse()
+            return models_pb.UnloadModelResponse(spokes=self.unloaded)
+
     def ListModels(self, _request, context):  # noqa: N802  # the proto names it
+        self.lists += 1
         with _errors(context):
             self._refuse()
             return pb.ListModelsResponse(models=self.models)
@@ -158,6 +227,14 @@ class FakeHub(
             name=self.joiner.name,
         )
 
+    def _order(self, request, context, script):
+        self.ordered.append(request)
+        context.add_callback(lambda: self.cancelled.set() if context.code() is None else None)
+        with _errors(context):
+            self._refuse()
+            yield from script(request, self)
+        context.set_code(grpc.StatusCode.OK)
+
     def _refuse(self) -> None:
         if self.refuses is not None:
             raise self.refuses
@@ -188,6 +265,7 @@ def serve_mesh(hub: FakeHub) -> Iterator[str]:
     with _serving(credentials) as (server, address):
         rpc.add_InferenceServiceServicer_to_server(hub, server)
         admin_rpc.add_AdminServiceServicer_to_server(hub, server)
+        models_rpc.add_ModelsServiceServicer_to_server(hub, server)
         identity_rpc.add_IdentityServiceServicer_to_server(hub, server)
         server.start()
         yield address

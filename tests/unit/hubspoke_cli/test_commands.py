@@ -13,16 +13,11 @@ from pki.tokens import JoinToken
 from tests.fakes.hub import FakeHub, MeshOnDisk, answer, refuse, serve_enrol, serve_mesh
 
 
-@pytest.fixture
-def state_dir(mesh: MeshOnDisk) -> str:
-    return str(mesh.admin.directory.parent)
-
-
 def a_model() -> pb.ModelSummary:
     model = pb.ModelSummary(
-        key="sha256:aa", names=["tiny", "[bold]"], size_bytes=1 << 30, capabilities=[2, 1]
+        key="sha256:aa", names=["tiny", "[bold]"], size_bytes=1 << 30, capabilities=[2, 1, 5]
     )
-    model.replicas.add(spoke="den", state=3, slots=2, busy=1, decode_tokens_per_second=45.5)
+    model.replicas.add(spoke="den", state=3, slots=2, busy=1, decode_tokens_per_second=45.5, pinned=True)
     model.replicas.add(spoke="attic", state=1)
     return model
 
@@ -69,7 +64,7 @@ class TestAsk:
         with serve_mesh(FakeHub(mesh.hub, queued)) as address:
             ran = run("ask", "tiny", "x", "--json", "--state-dir", state_dir, "--hub", address)
         assert [json.loads(line) for line in ran.stdout.splitlines()] == [
-            {"event": "waiting", "spoke": None},
+            {"event": "waiting", "spoke": None, "elapsed_s": None, "expected_s": None},
             {
                 "event": "started",
                 "spoke": "den",
@@ -128,14 +123,22 @@ class TestModels:
     def test_a_table_shows_where_each_one_is(self, run, mesh, state_dir):
         with serve_mesh(FakeHub(mesh.hub, models=[a_model()])) as address:
             ran = run("models", "--state-dir", state_dir, "--hub", address)
-        for fact in ("tiny", "[bold]", "1.0 GiB", "den: 1 of 2 slots busy", "attic: cold"):
+        for fact in (
+            "tiny",
+            "[bold]",
+            "1.0 GiB",
+            "den: 1 of 2 slots",
+            "pinned",
+            "attic: cold",
+            "chat, tools",
+        ):
             assert fact in ran.stdout
 
     def test_json_has_every_replica(self, run, mesh, state_dir):
         with serve_mesh(FakeHub(mesh.hub, models=[a_model()])) as address:
             ran = run("models", "--json", "--state-dir", state_dir, "--hub", address)
         (model,) = json.loads(ran.stdout)["models"]
-        assert model["capabilities"] == ["chat", "completion"]
+        assert model["capabilities"] == ["chat", "completion", "tools"]
         assert model["replicas"][0] == {
             "spoke": "den",
             "state": "loaded",
@@ -143,6 +146,12 @@ class TestModels:
             "busy": 1,
             "decode_tokens_per_s": 45.5,
             "load_s": None,
+            "engine": "",
+            "context_tokens": 0,
+            "memory_bytes": 0,
+            "vram_bytes": None,
+            "pinned": True,
+            "used_at": None,
         }
 
     def test_an_empty_mesh_says_so(self, run, mesh, state_dir):
@@ -176,6 +185,7 @@ class TestStatus:
             "inventory",
             "last_seen_at",
             "name",
+            "pools",
             "registered_at",
             "reserved_bytes",
             "slots",
