@@ -101,7 +101,7 @@ class OpenAiEngine:
     async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
         """Make vectors of texts; raise EngineOverloaded without a free slot, and what the server refuses it with."""
         with self._admission.slot(model, self._plan.slots):
-            async with aclosing(self._client.embed(model, request, {})) as events:
+            async with aclosing(self._client.embed(model, request)) as events:
                 async for event in events:
                     yield event
 

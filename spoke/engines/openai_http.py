@@ -91,14 +91,12 @@ class OpenAiClient:
             check.finished(finished)
         yield finished
 
-    async def embed(
-        self, model: str, request: EmbedRequest, extras: Mapping[str, Json]
-    ) -> AsyncGenerator[Embeddings | Finished, None]:
+    async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
         """Turn texts into vectors, a batch at a time, then give one `Finished`. Closing the generator ends the batch."""
         tokens = 0
         with _logged():
             for first, texts in batches(request.inputs):
-                body = {**openai_vectors.body(model, texts), **extras}
+                body = openai_vectors.body(model, texts)
                 made = openai_vectors.made(await self._whole(openai_vectors.PATH, body))
                 tokens += made.prompt_tokens
                 vectors = directions(made.vectors, texts=len(texts), dimensions=request.dimensions)

@@ -92,7 +92,7 @@ class Resident:
         if not self.stored.header.makes_vectors:
             raise Unsupported(f"{self._name!r} makes no vectors; ask a model that does")
         async with self._slot():
-            events = self._client.embed(self._name, request, {})
+            events = self._client.embed(self._name, request)
             async with aclosing(events):
                 async for event in events:
                     yield event

@@ -13,9 +13,11 @@ import pytest
 from hubspoke.types import (
     Capability,
     Delta,
+    Effort,
     Embeddings,
     EmbedRequest,
     Finished,
+    JsonFormat,
     Loaded,
     Message,
     Model,
@@ -92,6 +94,12 @@ def chat(text: str, **changes: object) -> Request:
 def still(loaded: Loaded | None) -> Loaded | None:
     """Give what a model takes up without the figures that move all the time."""
     return None if loaded is None else replace(loaded, memory_bytes=0, vram_bytes=None)
+
+
+def going_on() -> Request:
+    """Ask for what takes the model long enough to be interrupted in, however busy the machine is."""
+    numbers = JsonFormat('{"type":"array","items":{"type":"integer"},"minItems":500}')
+    return chat("count to 60", format=numbers, thinking=Effort.NONE)
 
 
 async def whole(events: AsyncGenerator[Delta | Finished, None]) -> Answer:

@@ -1,7 +1,6 @@
 """What goes wrong in the middle of calls, formats and vectors, as the embedded engine meets it."""
 
 import asyncio
-import resource
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,9 +13,7 @@ from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, MeshEr
 from hubspoke.types import (
     Calling,
     Capability,
-    Effort,
     EmbedRequest,
-    JsonFormat,
     ModelState,
     Request,
     Tool,
@@ -34,6 +31,7 @@ from tests.contract.bench import (
     children,
     described,
     embedded,
+    going_on,
     renamed,
     whole,
 )
@@ -46,7 +44,7 @@ MANY = '{"type":"array","items":{"type":"integer"},"minItems":500}'
 SUM = Tool("sum", parameters=f'{{"type":"object","properties":{{"of":{MANY}}},"required":["of"]}}')
 LONG_REQUESTS = [
     chat("hello", tools=(SUM,), tool_choice=ToolChoice(Calling.REQUIRED)),
-    chat("count to 60", format=JsonFormat(MANY), thinking=Effort.NONE),
+    going_on(),
 ]
 """They take long enough to be killed in."""
 
@@ -118,7 +116,7 @@ async def test_a_child_that_hangs_while_it_makes_vectors_holds_nobody_up_who_lea
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process that runs")
 async def test_memory_that_runs_out_costs_an_answer_and_not_the_agent(tiny: EmbeddedEngine):
     child = only_child()
-    child.rlimit(resource.RLIMIT_AS, (child.memory_info().vms, child.memory_info().vms))
+    child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms, child.memory_info().vms))
 
     async def use_it_up() -> None:
         for number in range(ATTEMPTS):

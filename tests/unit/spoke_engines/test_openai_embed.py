@@ -34,7 +34,7 @@ async def embed(url: str, *inputs: str, dimensions: int = 0) -> list[Embeddings 
     client = OpenAiClient(Endpoint(url))
     try:
         async with asyncio.timeout(PATIENCE_S):
-            return [event async for event in client.embed("m", EmbedRequest("n", inputs, dimensions), {})]
+            return [event async for event in client.embed("m", EmbedRequest("n", inputs, dimensions))]
     finally:
         await client.aclose()
 
@@ -102,7 +102,7 @@ async def test_closing_in_a_batch_hangs_up_at_once():
         with pytest.raises(TimeoutError):
             async with (
                 asyncio.timeout(0.2),
-                aclosing(client.embed("m", EmbedRequest("n", ("a",)), {})) as events,
+                aclosing(client.embed("m", EmbedRequest("n", ("a",)))) as events,
             ):
                 await anext(events)
         async with asyncio.timeout(PATIENCE_S):
