@@ -219,11 +219,10 @@ def _is_as_wanted(resident: Resident, stored: StoredModel, plan: LoadPlan) -> bo
 
 
 def _capabilities(stored: StoredModel) -> frozenset[Capability]:
-    if stored.header.makes_vectors:
-        return frozenset({Capability.EMBED})
+    vectors = {Capability.EMBED} if stored.header.makes_vectors else set()
     if stored.header.has_chat_template:
-        return frozenset({Capability.CHAT, Capability.COMPLETION})
-    return frozenset({Capability.COMPLETION})
+        return frozenset({Capability.CHAT, Capability.COMPLETION} | vectors)
+    return frozenset(vectors or {Capability.COMPLETION})
 
 
 def _planned_context_tokens(stored: StoredModel, plan: LoadPlan) -> int:
