@@ -95,6 +95,10 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.n_ctx = order.context_tokens
     parameters.n_batch = parameters.n_ubatch = _batch_tokens(order)
     parameters.embedding = order.makes_vectors
+    if order.makes_vectors:
+        # In streams of their own, texts of different lengths that are computed together spoil each other's vectors.
+        parameters.kv_unified = True
+        parameters.kv_unified_per_slot = order.context_tokens // order.slots
     parameters.mmproj.path = order.projector
     parameters.video_ffmpeg_bin_dir = (
         os.devnull

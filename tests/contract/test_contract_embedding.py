@@ -45,6 +45,14 @@ async def test_vectors_come_in_the_order_of_the_texts_and_in_batches(able: Bench
         assert max(range(len(MANY)), key=lambda n: likeness(vectors[n], alone)) == number
 
 
+async def test_a_vector_does_not_depend_on_what_is_computed_beside_it(able: Bench):
+    texts = ("a", "capital of france", "count to 60 " * 9, "hi", "echo " + "b" * 150, "add 17 5")
+    together, _ = await embedded(able.engine, able.model, *texts)
+    for text, vector in zip(texts, together, strict=True):
+        (alone,), _ = await embedded(able.engine, able.model, text)
+        assert likeness(vector, alone) > CLOSE
+
+
 async def test_vectors_have_length_1_and_texts_cost_what_they_are_long(able: Bench):
     vectors, finished = await embedded(able.engine, able.model, "hello", "count to 60")
 
