@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 VERSION_PATH: Final = "/api/version"
-BESIDE_OPTIONS: Final = ("truncate", "shift")
-"""Fields of a request for which the package has no words. They travel among the options, and are put in place here."""
+BESIDE_OPTIONS: Final = ("messages", "tools", "truncate", "shift")
+"""Fields of a request for which the package has no words, or too few. They travel among the options, and are put in
+place here. Of messages it would drop the ids of calls, of tools whatever a schema has below its first level."""
 
 
 class _Version(msgspec.Struct):
