@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
+from hub.gateway.jsontext import encode
 
 if TYPE_CHECKING:
     from hubspoke.types import Waiting
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def event(payload: object) -> bytes:
     """Write one event of a stream."""
-    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
+    return b"data: " + encode(payload) + b"\n\n"
 
 
 def named_event(name: str, payload: object) -> bytes:

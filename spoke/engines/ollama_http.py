@@ -11,7 +11,7 @@ import ollama
 from hubspoke.errors import EngineProtocol, EngineTimeout, EngineUnavailable, LoadFailed
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
 from spoke.engines import connection, ollama_body, ollama_errors, ollama_models, ollama_pull
-from spoke.engines.connection import LOOK_TIMEOUT_S, timeouts
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, timeouts
 from spoke.engines.format_check import FormatCheck
 from spoke.engines.ollama_answer import Answer, count
 from spoke.engines.ollama_pull import Pull
@@ -44,6 +44,7 @@ class OllamaClient:
         self._server = server
         self._package = ollama.AsyncClient(
             server.url,
+            headers=MARKED,
             transport=server.transport,
             timeout=timeouts(SILENCE_S),
             trust_env=False,

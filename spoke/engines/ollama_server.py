@@ -13,7 +13,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTimeout
 from spoke.engines import connection
-from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts
 from spoke.engines.openai_models import is_name
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ class OllamaServer:
         self.url = url
         self.transport = OllamaTransport(url)
         self._http = httpx.AsyncClient(
-            base_url=url, transport=self.transport, timeout=timeouts(LOOK_TIMEOUT_S), trust_env=False
+            base_url=url,
+            headers=MARKED,
+            transport=self.transport,
+            timeout=timeouts(LOOK_TIMEOUT_S),
+            trust_env=False,
         )
 
     async def version(self) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
 from spoke.engines import openai_body, openai_props, openai_vectors
-from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts, transport
 from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai_answer import DONE, Answer
 from spoke.engines.openai_dialect import LLAMA_CPP
@@ -54,7 +54,7 @@ class OpenAiClient:
     """Asks one server. Every failure is a MeshError; what the server said of it goes to the log alone."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        headers = {**MARKED, "Accept-Encoding": "identity", "Content-Type": "application/json"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
         self._http = httpx.AsyncClient(

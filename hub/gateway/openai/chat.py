@@ -10,6 +10,7 @@ import msgspec
 
 from hub.gateway.asking import served
 from hub.gateway.exchange import SSE
+from hub.gateway.jsontext import encode
 from hub.gateway.openai.bodies import ChatBody, CompletionBody, chat_request, completion_request
 from hub.gateway.openai.errors import described
 from hub.gateway.parsing import parse
@@ -113,7 +114,7 @@ class ChatVoice:
         first = self._label.head(started)
         self._head = {name: value for name, value in first.items() if name != "hubspoke"}
         mark = "\0"
-        before, after = self._chunk({"content": mark}).split(msgspec.json.encode(mark))
+        before, after = self._chunk({"content": mark}).split(encode(mark))
         self._text = before, after
         return self._chunk({"role": "assistant", "content": ""}, more={"hubspoke": first["hubspoke"]})
 
@@ -121,7 +122,7 @@ class ChatVoice:
         """Send a chunk with what the delta adds."""
         if delta.text:
             # By far the most common one, so nothing but the text is encoded for it.
-            return msgspec.json.encode(delta.text).join(self._text)
+            return encode(delta.text).join(self._text)
         if delta.thinking:
             return self._chunk({"reasoning_content": delta.thinking})
         return self._chunk({"tool_calls": [_call_part(part) for part in delta.tool_calls]})

@@ -98,6 +98,13 @@ async def test_of_an_endless_refusal_only_the_beginning_is_read():
     assert type(await failure([endless])) is InvalidRequest
 
 
+async def test_every_request_says_that_a_mesh_asks():
+    script = Script([OK_STREAM, TEXT, STOP, DONE, END_OF_BODY])
+    async with serve(script) as url:
+        await ask(url)
+    assert b"x-hubspoke-hop: 1\r\n" in script.heads[0]
+
+
 async def test_a_server_that_speaks_no_http_is_a_broken_server():
     assert type(await failure([b"220 smtp.example ESMTP\r\n"])) in {EngineProtocol, EngineTruncated}
 
