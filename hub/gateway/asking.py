@@ -44,6 +44,10 @@ class Voice(Protocol):
         """Begin the answer. Called again when another spoke takes it over before any of it; then nobody hears it."""
         ...
 
+    def working(self) -> bytes:
+        """Say that an answer is being made of which there is nothing yet: a long prompt takes its time to read."""
+        ...
+
     def said(self, delta: Delta) -> bytes:
         """Say some of the answer."""
         ...
@@ -108,6 +112,8 @@ class Stream:
         if self._outcome.started is None:
             await self._begin()
             await self._exchange.write(self._voice.waiting(self._waiting))
+        elif self._outcome.tokens == 0 and self._outcome.finished is None:
+            await self._exchange.write(self._voice.working())
 
     async def fail(self, error: MeshError) -> None:
         """End a stream that has begun with an error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hub.gateway.jsontext import encode
 
@@ -18,6 +18,10 @@ def event(payload: object) -> bytes:
 def named_event(name: str, payload: object) -> bytes:
     """Write one event of a stream whose events have names."""
     return b"event: " + name.encode() + b"\n" + event(payload)
+
+
+WORKING_COMMENT: Final = b": reading the prompt\n\n"
+"""Says that a spoke is at work; clients pass over comments."""
 
 
 def waiting_comment(waiting: Waiting) -> bytes:

@@ -95,6 +95,10 @@ class LineVoice:
         """Say so beside an empty text."""
         return self._line(more={"hubspoke": {"waiting": _reason(waiting)}})
 
+    def working(self) -> bytes:
+        """Say so with an empty text."""
+        return self._line()
+
     def started(self, started: Started) -> bytes:
         """Say nothing yet: the first line of the answer tells who makes it."""
         self._calls.add(started)

@@ -14,7 +14,7 @@ from hub.gateway.jsontext import encode
 from hub.gateway.openai.bodies import ChatBody, CompletionBody, chat_request, completion_request
 from hub.gateway.openai.errors import described
 from hub.gateway.parsing import parse
-from hub.gateway.sse import event, waiting_comment
+from hub.gateway.sse import WORKING_COMMENT, event, waiting_comment
 from hubspoke.types import FinishReason
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class ChatVoice:
         """Say so in a comment, which clients pass over."""
         return waiting_comment(waiting)
 
+    def working(self) -> bytes:
+        """Say so in a comment."""
+        return WORKING_COMMENT
+
     def started(self, started: Started) -> bytes:
         """Send the first chunk, which has the role, and who made the answer."""
         first = self._label.head(started)
@@ -158,6 +162,10 @@ class TextVoice:
     def waiting(self, waiting: Waiting) -> bytes:
         """Say so in a comment, which clients pass over."""
         return waiting_comment(waiting)
+
+    def working(self) -> bytes:
+        """Say so in a comment."""
+        return WORKING_COMMENT
 
     def started(self, started: Started) -> bytes:
         """Say nothing: a text completion has no first chunk of its own."""
