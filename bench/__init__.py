@@ -1,4 +1,4 @@
-"""Measures what Hubspoke costs. Not part of the product, and not in the wheel."""
+"""What the mesh costs, measured: one file per question, run by `just bench NAME`."""
 
 import os
 

@@ -34,14 +34,17 @@ if TYPE_CHECKING:
 FULL: Final = Scale(rounds=20, requests=20, warm_up=50, bursts=15, tokens=200, warm_s=2, window_s=10)
 QUICK: Final = Scale(rounds=4, requests=5, warm_up=5, bursts=2, tokens=200, warm_s=0.5, window_s=1)
 
+COST: Final = "cost"
+SECURE: Final = "https"
 QUESTIONS: Final[dict[str, Question]] = {
     "ttft": first_text,
     "llama": first_text_of_llama,
     "streams": streams,
-    "cost": cost,
+    COST: cost,
 }
-SECURE: Final = "https"
 SECURE_QUESTIONS: Final = (first_text, streams, cost)
+GATHERED_MS: Final = 50
+"""What the hub asks of spokes by itself once as many answers are under way; answers that have begun go on as before."""
 
 
 @click.command()
@@ -84,6 +87,7 @@ async def _measure(chosen: frozenset[str], scale: Scale, peers: tuple[str, ...])
             async with engines(mesh, Path(directory)) as servers:
                 return [
                     *await _plain(mesh, scale, servers, chosen, peers),
+                    *(await _gathered(mesh, scale, servers) if COST in chosen else ()),
                     *(await _secure(mesh, scale, servers) if SECURE in chosen else ()),
                 ]
         except (OSError, RuntimeError):
@@ -99,6 +103,11 @@ async def _plain(
         loaded_mib = rss_mib(one.hub)
         sections = [await question(one) for name, question in QUESTIONS.items() if name in chosen]
         return [*sections, memory(one, loaded_mib)]
+
+
+async def _gathered(mesh: Mesh, scale: Scale, servers: Engines) -> list[Section]:
+    async with bed(mesh, scale, servers, flush_ms=GATHERED_MS) as one:
+        return [await cost(one)]
 
 
 async def _secure(mesh: Mesh, scale: Scale, servers: Engines) -> list[Section]:

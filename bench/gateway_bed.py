@@ -72,6 +72,7 @@ class Bed:
     fake: Target
     llama: Target
     peers: tuple[Peer, ...]
+    flush_ms: int | None = None
 
     def through(self, model: str, *, ticks: bool = True) -> Target:
         """Ask the gateway for *model*."""
@@ -106,14 +107,23 @@ async def engines(mesh: Mesh, directory: Path) -> AsyncIterator[Engines]:
 
 @asynccontextmanager
 async def bed(
-    mesh: Mesh, scale: Scale, servers: Engines, *, is_secure: bool = False, peers: tuple[str, ...] = ()
+    mesh: Mesh,
+    scale: Scale,
+    servers: Engines,
+    *,
+    is_secure: bool = False,
+    flush_ms: int | None = None,
+    peers: tuple[str, ...] = (),
 ) -> AsyncIterator[Bed]:
-    """Run the hub with its gateway, the spoke beside the engines, and *peers* beside both."""
+    """Run the hub with its gateway, the spoke beside the engines, and *peers* beside both.
+
+    *flush_ms* is how long spokes gather tokens; what is not set is decided by the hub.
+    """
     port = free_port()
     listen = "0.0.0.0" if is_secure else "127.0.0.1"  # nobody else is in the network where it is secure
     settings = {"LISTEN": listen, "PORT": str(port)}
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(mesh.hub(gateway=settings))
+        hub = await stack.enter_async_context(mesh.hub(flush_ms, settings))
         spoke = await stack.enter_async_context(mesh.agent(SPOKE, STEADY_STREAMS))
         others = [await stack.enter_async_context(PEERS[name](mesh, servers.fake.port)) for name in peers]
         target = Target(
@@ -121,10 +131,10 @@ async def bed(
             path=PATH,
             dialect=OPENAI,
             model="",
-            key=await mesh.key("secure" if is_secure else "plain"),
+            key=await mesh.key(f"app-{port}"),
             anchors=str(mesh.anchors) if is_secure else "",
         )
-        yield Bed(mesh, scale, hub.pid, spoke, target, servers.fake, servers.llama, tuple(others))
+        yield Bed(mesh, scale, hub.pid, spoke, target, servers.fake, servers.llama, tuple(others), flush_ms)
 
 
 def _configure(state: Path, fake_port: int, llama: Bare) -> None:

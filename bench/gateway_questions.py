@@ -11,7 +11,7 @@ from bench import upstream
 from bench.figures import added, percentile, pooled
 from bench.gateway_bed import LLAMA, STEADY_STREAMS, STREAMS
 from bench.http_load import Burst, Bursts, BurstsSeen, FirstTexts, FirstTextsSeen, Window
-from bench.metronome import RATES, STEADY
+from bench.metronome import FAST, RATES, STEADY
 from bench.peers import HERD, LITELLM
 from bench.processes import seen
 from bench.report import Row, Section, at_least, at_most
@@ -27,6 +27,8 @@ CLIENT: Final = "bench.http_load"
 GATEWAY: Final = "gateway"
 ALONE: Final = "engine alone"
 METRONOME: Final = "beat"
+NO_SERVER: Final = "gateway, engine in the spoke"
+"""Without an adapter and a server behind it: the mesh alone."""
 MIB: Final = 2**20
 FIRST_TOKENS: Final = 4
 """Of the answers of which only the first text counts."""
@@ -41,8 +43,9 @@ SHARES_MAX: Final = {HERD: 0.25}
 
 async def first_text(bed: Bed) -> Section:
     """How much later does the first text of a server that answers at once come through the gateway?"""
-    targets = {ALONE: bed.fake, GATEWAY: bed.through(upstream.MODEL), **_peers(bed)}
-    return await _first_text(bed, "first_text", "fake engine", targets)
+    targets = {ALONE: bed.fake, GATEWAY: bed.through(upstream.MODEL), NO_SERVER: bed.through(FAST)}
+    async with bed.mesh.spoke(METRONOME, slots=STEADY_STREAMS):
+        return await _first_text(bed, "first_text", "fake engine", targets | _peers(bed))
 
 
 async def first_text_of_llama(bed: Bed) -> Section:
@@ -94,6 +97,9 @@ def _first_text_rows(bed: Bed, engine: str, found: Mapping[str, list[list[float]
     ours_ms = median(added(found[GATEWAY], alone)) * 1e3
     yield at_most("   added by gateway, hub and spoke: p50", ours_ms, ADDED_MS_MAX, "ms")
     yield Row("   p99", f"{_added_p99_ms(found[GATEWAY], alone):.2f} ms")
+    if NO_SERVER in found:
+        mesh_ms = median(added(found[NO_SERVER], alone)) * 1e3
+        yield Row("   p50 with the engine in the spoke", f"{mesh_ms:.2f} ms")
     for peer in bed.peers:
         if peer.name in found:
             theirs_ms = median(added(found[peer.name], alone)) * 1e3
@@ -177,18 +183,21 @@ async def cost(bed: Bed) -> Section:
         "events_per_s": one.events / one.seconds,
         "tokens_per_event": one.tokens / one.events,
         "hub_us_per_token": one.cpu_s["hub"] / one.tokens * 1e6,
+        "events_per_core_s": one.events / one.cpu_s["hub"],
         "hub_us_per_event": one.cpu_s["hub"] / one.events * 1e6,
         **{f"{name}_cores": cpu_s / one.seconds for name, cpu_s in one.cpu_s.items()},
     }
     shares = ", ".join(f"{name} {cpu_s / one.seconds:.2f}" for name, cpu_s in one.cpu_s.items())
     rows = (
-        Row(f"{_scheme(bed)}{STEADY_STREAMS} x {RATES[STEADY]} tok/s; CPU", f"{shares} cores"),
+        Row(f"{_scheme(bed)}{STEADY_STREAMS} x {RATES[STEADY]} tok/s{_flush(bed)}; CPU", f"{shares} cores"),
         at_least("   delivered", one.tokens / one.seconds, 0.97 * STEADY_STREAMS * RATES[STEADY], "tok/s"),
         Row("   hub CPU a token", f"{one.cpu_s['hub'] / one.tokens * 1e6:.1f} us"),
         Row("   hub CPU an event (of one chunk)", f"{one.cpu_s['hub'] / one.events * 1e6:.1f} us"),
+        Row("   events a second that one core carries", f"{one.events / one.cpu_s['hub']:,.0f}"),
         Row("   tokens an event", f"{one.tokens / one.events:.1f}"),
     )
-    return Section(_named(bed, "cost"), figures, rows)
+    name = "cost" if bed.flush_ms is None else f"cost_flush_{bed.flush_ms}_ms"
+    return Section(_named(bed, name), figures, rows)
 
 
 def memory(bed: Bed, loaded_mib: float) -> Section:
@@ -217,6 +226,10 @@ def _peers(bed: Bed) -> dict[str, Target]:
 
 def _scheme(bed: Bed) -> str:
     return "HTTPS: " if bed.gateway.anchors else ""
+
+
+def _flush(bed: Bed) -> str:
+    return "" if bed.flush_ms is None else f", flush {bed.flush_ms} ms"
 
 
 def _named(bed: Bed, section: str) -> str:
