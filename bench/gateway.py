@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Question = Callable[[Bed], Awaitable[Section]]
 
-FULL: Final = Scale(rounds=20, requests=20, warm_up=50, bursts=15, tokens=200, warm_s=2, window_s=10)
+FULL: Final = Scale(rounds=20, requests=20, warm_up=50, bursts=9, tokens=200, warm_s=2, window_s=10)
 QUICK: Final = Scale(rounds=4, requests=5, warm_up=5, bursts=2, tokens=200, warm_s=0.5, window_s=1)
 
 COST: Final = "cost"

@@ -27,8 +27,8 @@ CLIENT: Final = "bench.http_load"
 GATEWAY: Final = "gateway"
 ALONE: Final = "engine alone"
 METRONOME: Final = "beat"
-NO_SERVER: Final = "gateway, engine in the spoke"
-"""Without an adapter and a server behind it: the mesh alone."""
+NO_SERVER: Final = "mesh alone"
+"""The gateway before a spoke that is its own engine: no adapter, and no server behind it."""
 MIB: Final = 2**20
 FIRST_TOKENS: Final = 4
 """Of the answers of which only the first text counts."""
@@ -99,13 +99,18 @@ def _first_text_rows(bed: Bed, engine: str, found: Mapping[str, list[list[float]
     yield Row("   p99", f"{_added_p99_ms(found[GATEWAY], alone):.2f} ms")
     if NO_SERVER in found:
         mesh_ms = median(added(found[NO_SERVER], alone)) * 1e3
-        yield Row("   p50 with the engine in the spoke", f"{mesh_ms:.2f} ms")
+        yield Row("   by the mesh alone, without the engine's adapter: p50", f"{mesh_ms:.2f} ms")
     for peer in bed.peers:
         if peer.name in found:
             theirs_ms = median(added(found[peer.name], alone)) * 1e3
             yield Row(f"   added by {peer.name}: p50", f"{theirs_ms:.2f} ms")
-            share = SHARES_MAX.get(peer.id, 1.0)
-            yield at_most(f"   ours of {peer.name}'s", ours_ms / theirs_ms, share, "times")
+            yield _share(f"   ours beside {peer.name}'s", ours_ms / theirs_ms, SHARES_MAX.get(peer.id))
+
+
+def _share(what: str, share: float, most: float | None) -> Row:
+    if most is None:
+        return Row(what, f"{share:.0%}")
+    return Row(what, f"{share:.0%}", f"<= {most:.0%}", share <= most)
 
 
 async def streams(bed: Bed) -> Section:
