@@ -15,6 +15,7 @@ from hubspoke.errors import (
     EngineTruncated,
     EngineUnavailable,
 )
+from spoke.engines.direct import DirectTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,17 +39,12 @@ def timeouts(silence_s: float) -> httpx.Timeout:
     )
 
 
-def transport(url: str, socket: Path | None = None) -> httpx.AsyncHTTPTransport:
+def transport(url: str, socket: Path | None = None) -> DirectTransport:
     """Connect to *socket*, or to *url* when there is none. Over https the system's authorities are trusted."""
     # Without https nobody is trusted, which also saves loading every authority.
-    is_secret = url.startswith("https:")
-    return httpx.AsyncHTTPTransport(
-        verify=ssl.create_default_context() if is_secret else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        # A connection for each request: llama.cpp closes idle ones without a word, and a request may run into that.
-        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0),
-        trust_env=False,  # a proxy for the web is not meant for an engine
-        uds=None if socket is None else str(socket),
-    )
+    context = ssl.create_default_context() if url.startswith("https:") else None
+    # A connection for each request: llama.cpp closes idle ones without a word, and a request may run into that.
+    return DirectTransport(context, socket, CONNECTIONS_MAX)
 
 
 def refuse_mesh(headers: httpx.Headers) -> None:
