@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CLIENT: Final = "bench.http_load"
 GATEWAY: Final = "gateway"
-ALONE: Final = "engine alone"
+ALONE: Final = "direct"
 METRONOME: Final = "beat"
 NO_SERVER: Final = "mesh alone"
 """The gateway before a spoke that is its own engine: no adapter, and no server behind it."""
@@ -99,7 +99,7 @@ def _first_text_rows(bed: Bed, engine: str, found: Mapping[str, list[list[float]
     yield Row("   p99", f"{_added_p99_ms(found[GATEWAY], alone):.2f} ms")
     if NO_SERVER in found:
         mesh_ms = median(added(found[NO_SERVER], alone)) * 1e3
-        yield Row("   by the mesh alone, without the engine's adapter: p50", f"{mesh_ms:.2f} ms")
+        yield Row("   by the mesh alone: p50", f"{mesh_ms:.2f} ms")
     for peer in bed.peers:
         if peer.name in found:
             theirs_ms = median(added(found[peer.name], alone)) * 1e3
@@ -192,9 +192,11 @@ async def cost(bed: Bed) -> Section:
         "hub_us_per_event": one.cpu_s["hub"] / one.events * 1e6,
         **{f"{name}_cores": cpu_s / one.seconds for name, cpu_s in one.cpu_s.items()},
     }
-    shares = ", ".join(f"{name} {cpu_s / one.seconds:.2f}" for name, cpu_s in one.cpu_s.items())
+    names = " / ".join(one.cpu_s)
+    shares = " / ".join(f"{cpu_s / one.seconds:.2f}" for cpu_s in one.cpu_s.values())
     rows = (
-        Row(f"{_scheme(bed)}{STEADY_STREAMS} x {RATES[STEADY]} tok/s{_flush(bed)}; CPU", f"{shares} cores"),
+        Row(f"{_scheme(bed)}{STEADY_STREAMS} x {RATES[STEADY]} tok/s{_flush(bed)}", ""),
+        Row(f"   cores: {names}", shares),
         at_least("   delivered", one.tokens / one.seconds, 0.97 * STEADY_STREAMS * RATES[STEADY], "tok/s"),
         Row("   hub CPU a token", f"{one.cpu_s['hub'] / one.tokens * 1e6:.1f} us"),
         Row("   hub CPU an event (of one chunk)", f"{one.cpu_s['hub'] / one.events * 1e6:.1f} us"),
