@@ -108,9 +108,8 @@ class Mesh:
         """Run a spoke with the metronome for an engine."""
         await self._enrol(NodeName(name), Role.SPOKE)
         tally = self._directory / f"{name}.tally"
-        command = self._node(
-            "spoke", str(self._directory / name), "--slots", str(slots), "--tally", str(tally)
-        )
+        place = str(self._directory / name)
+        command = self._node("spoke", place, "--slots", str(slots), "--tally", str(tally))
         async with self.running(name, command, grpc_settings.SETTINGS) as process:  # as spoke-agent has them
             await self._offering(process, name, slots)
             yield Spoke(process.pid, Tally(tally))
@@ -118,10 +117,9 @@ class Mesh:
     @asynccontextmanager
     async def agent(self, name: str, slots: int) -> AsyncIterator[int]:
         """Run a spoke as users run it, without any Ollama, and give its process."""
-        state = self._directory / name
-        await self._enrol(NodeName(name), Role.SPOKE, state / "spoke")
+        await self._enrol(NodeName(name), Role.SPOKE, self.state(name) / "spoke")
         env = {"HUBSPOKE_SPOKE_OLLAMA": "off", "HUBSPOKE_SPOKE_SLOTS": str(slots)}
-        command = (sys.executable, "-m", "spoke", "run", "--state-dir", str(state))
+        command = (sys.executable, "-m", "spoke", "run", "--state-dir", str(self.state(name)))
         async with self.running(name, command, env) as process:
             await self._offering(process, name, slots)
             yield process.pid
@@ -151,9 +149,8 @@ class Mesh:
         legs = nginx.Legs(server, callers, self._write("nginx-client", Credential(key, chain)), self.anchors)
         place = self._directory / "nginx"
         nginx.prepare(place, port, upstream, legs)
-        async with self.running(
-            "nginx", (program, "-p", str(place), "-c", str(place / "nginx.conf"))
-        ) as process:
+        command = (program, "-p", str(place), "-c", str(place / "nginx.conf"))
+        async with self.running("nginx", command) as process:
             await listening(process, port)
             yield address(HOST, port)
 
@@ -167,7 +164,7 @@ class Mesh:
         return self._directory / name
 
     def logs(self) -> Mapping[str, str]:
-        """Give the end of what each process has said, by the name of the process."""
+        """Give the end of what each process has said, by its name."""
         return {path.stem: path.read_text()[-2_000:] for path in self._directory.glob("*.log")}
 
     @property
