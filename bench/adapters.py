@@ -86,7 +86,7 @@ async def embedded(directory: Path, slots: int) -> AsyncIterator[Pair]:
         )
         stack.push_async_callback(engine.aclose)
         socket = directory / "bare.sock" if here().has_unix_sockets else None
-        bare = await stack.enter_async_context(_llama_server(store, slots, socket))
+        bare = await stack.enter_async_context(llama_server(store, slots, socket))
         await engine.load(MODEL, CONTEXT_TOKENS)
         yield Pair("embedded", engine, bare, slots)
 
@@ -97,7 +97,7 @@ async def openai(directory: Path, slots: int) -> AsyncIterator[Pair]:
     store = ModelStore([SHIPPED], directory / "openai.json")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
-        bare = await stack.enter_async_context(_llama_server(store, slots, None))
+        bare = await stack.enter_async_context(llama_server(store, slots, None))
         endpoint = Endpoint(f"http://127.0.0.1:{bare.port}", bare.key)
         engine = OpenAiEngine("llama-server", endpoint, LoadPlan(slots, CONTEXT_TOKENS))
         stack.push_async_callback(engine.aclose)
@@ -132,11 +132,14 @@ async def ollama(_directory: Path, slots: int) -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
-async def _llama_server(store: ModelStore, slots: int, socket: Path | None) -> AsyncIterator[Bare]:
+async def llama_server(
+    store: ModelStore, slots: int, socket: Path | None, name: str = MODEL
+) -> AsyncIterator[Bare]:
+    """Run the tiny model on *socket*, or on a port of the loopback, and call it *name* there."""
     model = await _stored(store)
     key = secrets.token_hex()
     order = Serve(
-        model=MODEL,
+        model=name,
         path=str(model.path),
         slots=slots,
         context_tokens=slots * CONTEXT_TOKENS,

@@ -176,7 +176,7 @@ async def streams(job: Streams) -> StreamsSeen:
             for _ in range(job.streams)
         ]
         await asyncio.sleep(START_SPREAD_S + job.warm_s)
-        messages, tokens, cpu_s = count.messages, count.tokens, _cpu_s(job.pids)
+        messages, tokens, before_s = count.messages, count.tokens, cpu_s(job.pids)
         began_at = time.perf_counter()
         count.gaps_s.clear()
         await asyncio.sleep(job.window_s)
@@ -184,7 +184,7 @@ async def streams(job: Streams) -> StreamsSeen:
             seconds=time.perf_counter() - began_at,
             messages=count.messages - messages,
             tokens=count.tokens - tokens,
-            cpu_s={name: now_s - cpu_s[name] for name, now_s in _cpu_s(job.pids).items()},
+            cpu_s={name: now_s - before_s[name] for name, now_s in cpu_s(job.pids).items()},
             gap_p50_s=percentile(count.gaps_s, 0.5),
             gap_p99_s=percentile(count.gaps_s, 0.99),
         )
@@ -245,7 +245,7 @@ async def _stubs(job: Job, targets: dict[str, str]) -> AsyncIterator[dict[str, I
             await channel.close()
 
 
-def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
+def cpu_s(pids: dict[str, int]) -> dict[str, float]:
     """Give the CPU time so far of each process, and of this one as `client`."""
     processes = {name: psutil.Process(pid) for name, pid in pids.items()} | {"client": psutil.Process()}
     times = {name: process.cpu_times() for name, process in processes.items()}

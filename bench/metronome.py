@@ -41,8 +41,9 @@ RATES: Final = {STEADY: 50, BRISK: 400, FAST: 0, FLOOD: 0}
 makes is counted apart from the rest."""
 
 TOKEN_BYTES: Final = 5
-_TOKENS: Final = (Delta(" tick"), Delta(" tock"))
-_PERIOD: Final = "".join(token.text for token in _TOKENS)
+TOKENS: Final = (" tick", " tock")
+_DELTAS: Final = tuple(Delta(token) for token in TOKENS)
+_PERIOD: Final = "".join(TOKENS)
 _COUNT: Final = struct.Struct("Q")
 
 
@@ -88,7 +89,7 @@ class Metronome:
             Model(
                 engine=ENGINE,
                 name=name,
-                capabilities=frozenset({Capability.COMPLETION}),
+                capabilities=frozenset({Capability.CHAT, Capability.COMPLETION}),
                 plan=LoadPlan(SLOTS, CONTEXT_TOKENS),
                 state=ModelState.LOADED,
                 loaded=Loaded(SLOTS, CONTEXT_TOKENS),
@@ -114,7 +115,7 @@ class Metronome:
                 # By the clock and not by the last token: a late one must not delay all that follow.
                 await asyncio.sleep(began_at + number / rate - loop.time() if rate else 0)
             tally.add(model)
-            yield _TOKENS[number % 2]
+            yield _DELTAS[number % 2]
         usage = Usage(prompt_tokens=1, output_tokens=request.max_output_tokens)
         yield Finished(FinishReason.LENGTH, usage)
 

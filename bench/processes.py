@@ -20,7 +20,7 @@ from hubspoke import grpc_settings
 from hubspoke.admin import AdminClient
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
-from hubspoke.types import SpokeState
+from hubspoke.types import KeyPlan, SpokeState
 from pki import disk, pem
 from pki.address import Host, address
 from pki.credential import Credential
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping
 
-    from bench.load import Job, Seen
 
 ROOT: Final = Path(__file__).parent.parent
 HOST: Final = Host("127.0.0.1")
@@ -44,7 +43,7 @@ REPORT_BYTES_MAX: Final = 1 << 20
 CLIENT_S_MAX: Final = 120.0
 APP: Final = NodeName("app")
 
-T = TypeVar("T", bound="Seen")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +85,20 @@ class Mesh:
         return self._directory / APP
 
     @asynccontextmanager
-    async def hub(self, flush_ms: int | None = None) -> AsyncIterator[Hub]:
-        """Run the hub as users run it. *flush_ms* is how long it lets spokes gather tokens."""
+    async def hub(
+        self, flush_ms: int | None = None, gateway: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Hub]:
+        """Run the hub as users run it. *flush_ms* is how long it lets spokes gather tokens, *gateway* its settings."""
         settings = {
-            "LISTEN": HOST,
-            "ADVERTISE": HOST,
-            "FLUSH_MS": None if flush_ms is None else str(flush_ms),
+            "HUB_LISTEN": HOST,
+            "HUB_ADVERTISE": HOST,
+            **({} if flush_ms is None else {"HUB_FLUSH_MS": str(flush_ms)}),
+            **{f"GATEWAY_{name}": value for name, value in (gateway or {"ENABLED": "false"}).items()},
         }
-        env = {f"HUBSPOKE_HUB_{name}": value for name, value in settings.items() if value is not None}
-        env["HUBSPOKE_GATEWAY_ENABLED"] = "false"
+        env = {f"HUBSPOKE_{name}": value for name, value in settings.items()}
         ports = ("--mesh-port", str(self._mesh_port), "--enrol-port", str(self._enrol_port))
         command = (sys.executable, "-m", "hub", "run", "--state-dir", str(self._directory), *ports)
-        async with self._running("hub", command, env) as process:
+        async with self.running("hub", command, env) as process:
             await listening(process, self._mesh_port)
             await self._enrol(APP, Role.APP)
             yield Hub(process.pid, address(HOST, self._mesh_port))
@@ -107,21 +108,19 @@ class Mesh:
         """Run a spoke with the metronome for an engine."""
         await self._enrol(NodeName(name), Role.SPOKE)
         tally = self._directory / f"{name}.tally"
-        command = self._node(
-            "spoke", str(self._directory / name), "--slots", str(slots), "--tally", str(tally)
-        )
-        async with self._running(name, command, grpc_settings.SETTINGS) as process:  # as spoke-agent has them
+        place = str(self._directory / name)
+        command = self._node("spoke", place, "--slots", str(slots), "--tally", str(tally))
+        async with self.running(name, command, grpc_settings.SETTINGS) as process:  # as spoke-agent has them
             await self._offering(process, name, slots)
             yield Spoke(process.pid, Tally(tally))
 
     @asynccontextmanager
     async def agent(self, name: str, slots: int) -> AsyncIterator[int]:
         """Run a spoke as users run it, without any Ollama, and give its process."""
-        state = self._directory / name
-        await self._enrol(NodeName(name), Role.SPOKE, state / "spoke")
+        await self._enrol(NodeName(name), Role.SPOKE, self.state(name) / "spoke")
         env = {"HUBSPOKE_SPOKE_OLLAMA": "off", "HUBSPOKE_SPOKE_SLOTS": str(slots)}
-        command = (sys.executable, "-m", "spoke", "run", "--state-dir", str(state))
-        async with self._running(name, command, env) as process:
+        command = (sys.executable, "-m", "spoke", "run", "--state-dir", str(self.state(name)))
+        async with self.running(name, command, env) as process:
             await self._offering(process, name, slots)
             yield process.pid
 
@@ -132,7 +131,7 @@ class Mesh:
         credential, callers = self._server_files("direct")
         tally = str(self._directory / "direct.tally")
         command = self._node("direct", str(credential), "--callers", str(callers), "--port", str(port))
-        async with self._running("direct", (*command, "--tally", tally)) as process:
+        async with self.running("direct", (*command, "--tally", tally)) as process:
             await listening(process, port)
             yield address(HOST, port)
 
@@ -147,21 +146,30 @@ class Mesh:
         issuer, key = self._hub_files.authorities.load_node_issuer(), new_key()
         identity = Identity(Role.APP, NodeName("nginx"))
         chain = issuer.issue_node(key.public_key(), identity, now=self._clock.now())
-        legs = nginx.Legs(server, callers, self._write("nginx-client", Credential(key, chain)), self._anchors)
+        legs = nginx.Legs(server, callers, self._write("nginx-client", Credential(key, chain)), self.anchors)
         place = self._directory / "nginx"
         nginx.prepare(place, port, upstream, legs)
-        async with self._running(
-            "nginx", (program, "-p", str(place), "-c", str(place / "nginx.conf"))
-        ) as process:
+        command = (program, "-p", str(place), "-c", str(place / "nginx.conf"))
+        async with self.running("nginx", command) as process:
             await listening(process, port)
             yield address(HOST, port)
 
+    async def key(self, name: str) -> str:
+        """Make an API key of the gateway."""
+        async with AdminClient(self._admin) as admin:
+            return (await admin.create_key(KeyPlan(name))).secret
+
+    def state(self, name: str) -> Path:
+        """Give the folder of the spoke *name*, which may hold its `hubspoke.toml` before it runs."""
+        return self._directory / name
+
     def logs(self) -> Mapping[str, str]:
-        """Give the end of what each process has said, by the name of the process."""
+        """Give the end of what each process has said, by its name."""
         return {path.stem: path.read_text()[-2_000:] for path in self._directory.glob("*.log")}
 
     @property
-    def _anchors(self) -> Path:
+    def anchors(self) -> Path:
+        """The PEM file with the mesh's root."""
         return self._hub_files.anchors
 
     @staticmethod
@@ -169,9 +177,10 @@ class Mesh:
         return (sys.executable, "-m", "bench.nodes", *arguments)
 
     @asynccontextmanager
-    async def _running(
+    async def running(
         self, name: str, command: tuple[str, ...], env: Mapping[str, str] | None = None
     ) -> AsyncIterator[Process]:
+        """Run *command*, and keep what it says as the log of *name*."""
         with (self._directory / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -223,10 +232,10 @@ class Mesh:
 
 
 @asynccontextmanager
-async def client(job: Job, kind: type[T]) -> AsyncIterator[T]:
+async def client(job: object, kind: type[T], program: str = "bench.load") -> AsyncIterator[T]:
     """Have clients in a process of their own do *job*; give what they report while they may go on."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.load"),
+        *(sys.executable, "-m", program),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -246,9 +255,9 @@ async def client(job: Job, kind: type[T]) -> AsyncIterator[T]:
         await stop(process)
 
 
-async def seen(job: Job, kind: type[T]) -> T:
+async def seen(job: object, kind: type[T], program: str = "bench.load") -> T:
     """Have clients in a process of their own do *job*, and give what they saw."""
-    async with client(job, kind) as report:
+    async with client(job, kind, program) as report:
         return report
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Figure: TypeAlias = "float | int | str | list[float] | Mapping[str, Figure]"
 """What goes into the JSON; keys end with their unit."""
 
-WIDTH_MIN: Final = 110
+WIDTH_MIN: Final = 120
 """Of the table: lines that a narrow terminal wraps are better than figures that are cut."""
 
 MARKS: Final = {True: "[green]pass[/]", False: "[yellow]short[/]", None: ""}

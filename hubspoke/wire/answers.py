@@ -154,7 +154,11 @@ def usage_from_wire(message: types_pb.Usage) -> Usage:
 
 
 def _delta(message: pb.Delta) -> Delta:
-    parts = tuple(ToolCallPart(part.index, part.id, part.name, part.arguments) for part in message.tool_calls)
+    calls = message.tool_calls
+    # Nearly always there are none, and this is done for every message of every answer.
+    parts = (
+        tuple(ToolCallPart(part.index, part.id, part.name, part.arguments) for part in calls) if calls else ()
+    )
     return Delta(text=message.text, tokens=0, thinking=message.thinking, tool_calls=parts)
 
 
