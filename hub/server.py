@@ -79,6 +79,19 @@ class Ports:
     """The HTTP gateway's, and its second one for Ollama's clients; none without a gateway."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the hub's services share."""
+
+    clock: Clock
+    store: Store
+    identities: Identities
+    keys: Keys
+    sessions: Sessions
+    dispatch: Dispatch
+    upkeep: Upkeep
+
+
 @asynccontextmanager
 async def running(
     settings: HubConfig,
@@ -99,14 +112,14 @@ async def running(
         await identities.load()
         await identities.adopt(authorities.load_admin())
         sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
-        dispatch = Dispatch(sessions, clock)
+        dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
         servers = Servers(settings, certificate, identities)
-        servers.serve(sessions, dispatch, identities, clock, store=store, keys=keys)
+        servers.serve(Parts(clock, store, identities, keys, sessions, dispatch, upkeep))
         listener = None
         if gateway_settings.enabled:
-            front = Front(dispatch, sessions, keys, clock, gateway_settings.aliases)
+            front = Front(dispatch, upkeep, sessions, keys, clock, aliases=gateway_settings.aliases)
             listener = gateway(
                 gateway_settings,
                 front,
@@ -167,23 +180,15 @@ class Servers:
         self._mesh_addresses = _addresses(self.hosts, self.ports.mesh)
         self._enrol_addresses = _addresses(self.hosts, self.ports.enrol)
 
-    def serve(
-        self,
-        sessions: Sessions,
-        dispatch: Dispatch,
-        identities: Identities,
-        clock: Clock,
-        *,
-        store: Store,
-        keys: Keys,
-    ) -> None:
+    def serve(self, parts: Parts) -> None:
         """Put every service on its port."""
+        clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
         EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
         IdentityService(identities).add_to(self._mesh)
-        MeshService(sessions, dispatch, store, clock, self._hub_name).add_to(self._mesh)
+        MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
-        ModelsService(Upkeep(sessions, store, clock)).add_to(self._mesh)
-        KeysService(keys).add_to(self._mesh)
+        ModelsService(parts.upkeep).add_to(self._mesh)
+        KeysService(parts.keys).add_to(self._mesh)
         AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
 
     async def start(self) -> None:

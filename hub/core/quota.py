@@ -7,6 +7,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NewType
 
+from hub.core.catalogue import canonical
 from hubspoke.errors import PermissionDenied, QuotaExceeded, RateLimited
 from hubspoke.types import Priority
 
@@ -70,7 +71,9 @@ def admit(key: ApiKey, spent: Spent, model: str, *, now: float, today: int) -> S
     The rate is a bucket that holds a minute's requests and fills evenly. Raise PermissionDenied for a model that the key
     may not ask, RateLimited or QuotaExceeded, with when to come back.
     """
-    if key.models and not any(fnmatchcase(model, pattern) for pattern in key.models):
+    # The tag that most names have may be left out in either place.
+    named = {model.removesuffix(":latest"), canonical(model)}
+    if key.models and not any(fnmatchcase(name, pattern) for name in named for pattern in key.models):
         raise PermissionDenied(f"this key may not ask {model!r}; ask for {' or '.join(key.models)}")
     spent = _of_today(spent, today)
     if key.tokens_per_day is not None and spent.tokens >= key.tokens_per_day:

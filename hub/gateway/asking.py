@@ -13,6 +13,8 @@ from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, S
 from hubspoke.wire import answers, requests
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hub.dispatch.journey import Dispatch
     from hub.gateway.exchange import Exchange
     from hubspoke.gathered import Answer, Vectors
@@ -39,7 +41,7 @@ class Voice(Protocol):
         ...
 
     def started(self, started: Started) -> bytes:
-        """Begin the answer."""
+        """Begin the answer. Called again when another spoke takes it over before any of it; then nobody hears it."""
         ...
 
     def said(self, delta: Delta) -> bytes:
@@ -87,8 +89,9 @@ class Stream:
         self._outcome.started = event
         self._exchange.common |= served_by(event)
         await self._begin()
+        beginning = self._voice.started(event)
         if not again:
-            await self._exchange.write(self._voice.started(event))
+            await self._exchange.write(beginning)
 
     async def write(self, body: bytes) -> None:
         """Pass on a message of the answer, in the dialect's words."""
@@ -214,7 +217,7 @@ async def stream(
     client = Stream(exchange, voice, outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
-        await _while_listened_to(exchange, answering, client, outcome)
+        await _answered(exchange, answering, outcome, client.keep_alive)
     except MeshError as error:
         if not exchange.has_begun:
             raise
@@ -229,7 +232,7 @@ async def whole(
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _while_listened_to(exchange, answering, None, outcome)
+    await _answered(exchange, answering, outcome)
     return client.answer.answer()
 
 
@@ -239,7 +242,7 @@ async def vectors(
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _while_listened_to(exchange, answering, None, outcome)
+    await _answered(exchange, answering, outcome)
     return client.vectors.vectors()
 
 
@@ -269,24 +272,41 @@ class ClientGone(EngineTruncated):
     """Whoever asked went away; nobody is left to be told."""
 
 
-async def _while_listened_to(
-    exchange: Exchange, answering: asyncio.Task[object], client: Stream | None, outcome: Outcome
+async def _answered(
+    exchange: Exchange,
+    answering: asyncio.Task[object],
+    outcome: Outcome,
+    keep_alive: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Wait for the end of *answering*, which a client that goes away ends early; keep a *client* alive meanwhile."""
+    """Wait for the end of an answer, and say who made it: of a failure too, since work may have run."""
+    try:
+        await while_listened_to(exchange, answering, keep_alive)
+    finally:
+        if outcome.started is not None:
+            exchange.common |= served_by(outcome.started)
+
+
+async def while_listened_to(
+    exchange: Exchange,
+    work: asyncio.Task[object],
+    keep_alive: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Wait for the end of *work*, which a client that goes away ends early; call *keep_alive* now and then meanwhile.
+
+    Raise ClientGone, or what *work* raises.
+    """
     gone = asyncio.create_task(exchange.gone())
     try:
-        while not answering.done():
-            await asyncio.wait({answering, gone}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+        while not work.done():
+            await asyncio.wait({work, gone}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
                 break
-            if client is not None and not answering.done():
-                await client.keep_alive()
+            if keep_alive is not None and not work.done():
+                await keep_alive()
     finally:
-        for task in (answering, gone):
+        for task in (work, gone):
             task.cancel()
-        await asyncio.wait({answering, gone})
-    if outcome.started is not None:
-        exchange.common |= served_by(outcome.started)  # of a failure too: work may have run
-    if answering.cancelled():
+        await asyncio.wait({work, gone})
+    if work.cancelled():
         raise ClientGone("whoever asked went away")
-    answering.result()
+    work.result()

@@ -12,6 +12,7 @@ from hub.gateway.access import Door
 from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
 from hub.gateway.app import application
 from hub.gateway.listening import Listener, Tls
+from hub.gateway.ollama.routes import ROUTES as OLLAMA
 from hub.gateway.openai.routes import ROUTES as OPENAI
 from hub.gateway.openapi import described
 from pki.identity import TRUST_DOMAIN
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pki.files import HubFiles
 
 
-WAYS: Final = (*ANTHROPIC, *OPENAI)
+WAYS: Final = (*ANTHROPIC, *OPENAI, *OLLAMA)
 """Every dialect's routes. Those for requests with a certain header come before those for all."""
 
 

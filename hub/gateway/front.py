@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -11,15 +11,17 @@ from hub.core import catalogue
 from hub.core.needs import needs
 from hub.gateway import asking
 from hubspoke.clock import time_of_day
+from hubspoke.errors import UnknownModel
 from hubspoke.types import EmbedRequest, Priority, Request, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from datetime import datetime
 
     from hub.core.needs import Asked
     from hub.core.quota import Left
     from hub.dispatch.journey import Dispatch
+    from hub.dispatch.upkeep import Upkeep
     from hub.gateway.access import Principal
     from hub.gateway.asking import Outcome, Voice
     from hub.gateway.exchange import Exchange
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from hub.relay.sessions import Sessions
     from hubspoke.clock import Clock
     from hubspoke.gathered import Answer, Vectors
-    from hubspoke.types import ModelSummary
+    from hubspoke.types import LoadEvent, ModelKey, ModelSummary
 
 T = TypeVar("T", Request, EmbedRequest)
 
@@ -39,9 +41,18 @@ class Front:
     """The mesh, as dialects see it."""
 
     def __init__(
-        self, dispatch: Dispatch, sessions: Sessions, keys: Keys, clock: Clock, aliases: Mapping[str, str]
+        self,
+        dispatch: Dispatch,
+        upkeep: Upkeep,
+        sessions: Sessions,
+        keys: Keys,
+        clock: Clock,
+        *,
+        aliases: Mapping[str, str],
     ) -> None:
         self._dispatch = dispatch
+        self.upkeep = upkeep
+        """Models by hand. Who asks for that must have the right: `Principal.require_models_write`."""
         self._sessions = sessions
         self._keys = keys
         self._clock = clock
@@ -50,6 +61,10 @@ class Front:
     def now(self) -> datetime:
         """Say what time it is."""
         return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Say how many seconds it is since some moment in the past."""
+        return self._clock.monotonic()
 
     def models(self) -> tuple[ModelSummary, ...]:
         """List what can be asked, the most replicated first."""
@@ -75,6 +90,20 @@ class Front:
         tagged = catalogue.canonical(named)
         return tuple(model for model in models if named == model.key or tagged in _tagged(model))[:1]
 
+    def model(self, name: str) -> ModelSummary:
+        """Give the model that *name* means; raise UnknownModel, with names that come close."""
+        meant = self._meant(name)
+        key = catalogue.resolve(self._sessions.registry, meant).key
+        for model in self.models():
+            if model.key == key:
+                return model
+        raise UnknownModel(f"every spoke that has {name!r} is away; ask again when one is back")
+
+    def parameters(self, key: ModelKey) -> int:
+        """Say how many parameters a model has; 0 is unknown."""
+        held = catalogue.holdings(self._sessions.registry, key)
+        return max((holding.model.parameters for holding in held), default=0)
+
     @property
     def aliases(self) -> Mapping[str, str]:
         """Names that stand for others."""
@@ -98,31 +127,61 @@ class Front:
         with self._metered(exchange, principal, request, outcome) as resolved:
             return await asking.vectors(exchange, self._dispatch, resolved, outcome)
 
+    async def load(
+        self, exchange: Exchange, principal: Principal, model: str
+    ) -> AsyncGenerator[LoadEvent, None]:
+        """Bring *model* into memory for whoever may ask it; tell how it goes."""
+        name = self._named(Request(model))
+        self._admit(exchange, principal, model, name)
+        async with aclosing(self.upkeep.load(name, None, pin=False)) as events:
+            async for event in events:
+                yield event
+
+    async def let_go(self, exchange: Exchange, principal: Principal, model: str) -> None:
+        """Take *model* out of memory for whoever may move models; for others that is a mere hint."""
+        name = self._named(Request(model))
+        self._admit(exchange, principal, model, name)
+        if principal.may_move_models:
+            await self.upkeep.unload(name, None)
+        else:
+            catalogue.resolve(self._sessions.registry, name)
+
     @contextmanager
     def _metered(
         self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome
     ) -> Iterator[asking.Checked[T]]:
         """Give *request* with the model that it means; keep its quota, and write down what it cost, however it ends."""
-        name = self._named(request)
-        key = principal.key
-        if key is None:
-            yield asking.checked(replace(request, model=name))
-            return
-        is_batch = Priority.BATCH in {request.priority, key.priority}
+        name, key = self._named(request), principal.key
+        is_batch = Priority.BATCH in {request.priority, None if key is None else key.priority}
         priority = Priority.BATCH if is_batch else Priority.INTERACTIVE
         resolved = asking.checked(replace(request, model=name, priority=priority))
-        exchange.common |= _left(self._keys.admit(key, name if request.model == AUTO else request.model))
+        self._admit(exchange, principal, request.model, name)
         try:
             yield resolved
         finally:
-            if outcome.started is not None:
+            if key is not None and outcome.started is not None:
                 self._keys.charge(key, name, _cost(outcome))
 
+    def _admit(self, exchange: Exchange, principal: Principal, asked: str, name: str) -> None:
+        """Take one request for *asked*, which means *name*, from the quota of the key; say what is left."""
+        if principal.key is not None:
+            model = name if _untagged(asked) == AUTO else asked
+            exchange.common |= _left(self._keys.admit(principal.key, model))
+
     def _named(self, request: Asked) -> str:
-        name = self._aliases.get(request.model, request.model)
+        name = self._meant(request.model)
         if name != AUTO:
             return name
         return catalogue.automatic(self._sessions.registry, needs(request))
+
+    def _meant(self, name: str) -> str:
+        """Give what an alias stands for, also with the tag that some clients add to every name."""
+        meant = self._aliases.get(name) or self._aliases.get(_untagged(name), name)
+        return AUTO if _untagged(meant) == AUTO else meant
+
+
+def _untagged(name: str) -> str:
+    return name.removesuffix(":latest")
 
 
 def _tagged(model: ModelSummary) -> set[str]:

@@ -11,7 +11,7 @@ from hub.gateway.app import Way
 from hub.gateway.openai.errors import OpenAi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hub.gateway.access import Principal
     from hub.gateway.exchange import Exchange
@@ -37,12 +37,14 @@ def described(ways: Sequence[Way], version: str) -> Way:
 def document(ways: Sequence[Way], version: str) -> dict[str, object]:
     """Describe *ways* in the words of OpenAPI."""
     bodies = [way.body for way in ways if way.body is not None]
-    _, schemas = msgspec.json.schema_components(bodies, ref_template=TEMPLATE, schema_hook=_anything)
+    # All at once: two dialects may use one name for bodies of their own, and each gets a longer one then.
+    references, schemas = msgspec.json.schema_components(bodies, ref_template=TEMPLATE, schema_hook=_anything)
+    by_body = dict(zip(bodies, references, strict=True))
     paths: dict[str, dict[str, object]] = {}
     for way in ways:
         place = paths.setdefault(_CONVERTER.sub(r"{\1}", way.path), {})
         for method in way.methods:
-            place[method.lower()] = _operation(way)
+            place[method.lower()] = _operation(way, by_body)
     security = {
         "key": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -56,7 +58,7 @@ def document(ways: Sequence[Way], version: str) -> dict[str, object]:
     }
 
 
-def _operation(way: Way) -> dict[str, object]:
+def _operation(way: Way, by_body: Mapping[type[msgspec.Struct], object]) -> dict[str, object]:
     operation: dict[str, object] = {
         "summary": (way.handler.__doc__ or "").partition("\n")[0],
         "responses": {"200": {"description": "It worked."}, "default": {"description": "An error."}},
@@ -67,10 +69,8 @@ def _operation(way: Way) -> dict[str, object]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
     if way.body is not None:
-        (reference,), _ = msgspec.json.schema_components(
-            [way.body], ref_template=TEMPLATE, schema_hook=_anything
-        )
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+        schema = by_body[way.body]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if way.is_open:
         operation["security"] = []
     return operation
