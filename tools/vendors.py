@@ -7,6 +7,7 @@ kept: a folder of build/clients is named after the hash of what was asked of it.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -27,15 +28,20 @@ NODE_MAJOR_MIN: Final = 22
 HEAVY: Final = frozenset({"aider"})
 """Families that are brought only by name: half a gigabyte each."""
 INSTALL_S_MAX: Final = 600
+IMPATIENT: Final = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_RETRIES": "1"}
+"""Where no index can be reached, that is known before a test has run out of time."""
 
 
 def main(wanted: str) -> None:
     """Bring every family that is *wanted*."""
     for family in chosen(wanted):
-        if family == NODE:
-            node_packages()
-        else:
-            environment(family)
+        try:
+            if family == NODE:
+                node_packages()
+            else:
+                environment(family)
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"vendors: {family} cannot be fetched: {error.stderr or error}") from error
         print(f"vendors: {family} is there", flush=True)
 
 
@@ -75,7 +81,10 @@ def node_packages() -> tuple[str, Path]:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_S_MAX)
+    environment = {**os.environ, **IMPATIENT}
+    subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=INSTALL_S_MAX, env=environment
+    )
 
 
 if __name__ == "__main__":

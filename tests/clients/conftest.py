@@ -17,7 +17,7 @@ from tests.clients import trials
 from tests.fakes.home import ROOT, Home, joined
 from tests.fakes.real_agent import an_agent
 from tests.fakes.real_hub import WAIT_S, real_hub
-from tests.fakes.skilled_engine import SkilledEngine
+from tests.fakes.skilled_engine import SKILLED, SkilledEngine
 from tests.gateway.conftest import a_gateway
 from tools import node as tools_node
 
@@ -68,7 +68,8 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
         an_agent(gateway.hub, "attic", engine, slots=SLOTS),
     ):
         doomed = await trials.identity_of_the_doomed(gateway.hub)
-        yield trials.Ground(gateway, engine, SLOTS, home, doomed)
+        is_able = await trials.capabilities_of_tiny(gateway) >= trials.SKILLS
+        yield trials.Ground(gateway, engine, SLOTS, home, doomed, trials.TINY if is_able else SKILLED)
 
 
 @pytest.fixture(scope="session")

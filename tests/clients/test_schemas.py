@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients import roster
+from tests.clients import roster, trials
 from tests.clients.families import programs_of
 from tools.vendors import CLIENTS
 
@@ -26,6 +26,8 @@ RUN_S_MAX = 800.0
 
 
 async def test_every_answer_is_valid_json_for_its_schema(ground: Ground) -> None:
+    if "json_schema" not in await trials.capabilities_of_tiny(ground.gateway):
+        pytest.skip("the embedded engine keeps to no schema yet, says its model")
     count = ALWAYS if os.environ.get(roster.CHOICE, roster.SHORT) == roster.SHORT else WITH_ALL_CLIENTS
     process = await asyncio.create_subprocess_exec(
         *(str(programs_of("openai") / "python"), str(PROGRAM), str(count)),

@@ -16,7 +16,7 @@ from pki.identity import Role
 from tests.clients import doomed_spoke
 from tests.fakes.home import ROOT
 from tests.fakes.real_hub import WAIT_S
-from tests.fakes.skilled_engine import ENDLESS, SKILLED
+from tests.fakes.skilled_engine import ENDLESS
 from tools import vendors
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 RESULTS = vendors.BUILD / "results"
 PROGRAMS = vendors.CLIENTS / "programs"
 FEATURE_S_MAX = 60.0
+TINY = "tiny"
+SKILLS = frozenset({"tools", "json_schema", "embed"})
 AT_HOME = {
     "ANONYMIZED_TELEMETRY": "False",
     "DO_NOT_TRACK": "1",
@@ -62,6 +64,8 @@ class Ground:
     home: Path
     doomed: Path
     """The identity of the spokes that are killed."""
+    skilled: str
+    """The model for tools, schemas and vectors: `tiny` where the embedded engine can do all of it, else the stand-in."""
 
     @property
     def hub(self) -> RealHub:
@@ -92,11 +96,17 @@ class Ground:
             "MESH_KEY": self.gateway.key,
             "MESH_NARROW_KEY": narrow,
             "MESH_DIALECT": dialect,
-            "MESH_MODEL": "tiny",
-            "MESH_SKILLED_MODEL": SKILLED,
+            "MESH_MODEL": TINY,
+            "MESH_SKILLED_MODEL": self.skilled,
             "MESH_ENDLESS_MODEL": ENDLESS,
             "MESH_DOOMED_MODEL": doomed_spoke.NAME,
         }
+
+
+async def capabilities_of_tiny(gateway: Gateway) -> set[str]:
+    """Say what the real engine says that it can do with `tiny`."""
+    described = (await gateway.http.get(f"/v1/models/{TINY}")).json()
+    return set(described["capabilities"])
 
 
 async def identity_of_the_doomed(hub: RealHub) -> Path:
@@ -115,7 +125,11 @@ async def tried(ground: Ground, client: Client, start: Sequence[str]) -> dict[st
                 results[result.feature] = result
             left = [feature for feature in left if feature not in results]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    kept = {"version": client.version, "results": [asdict(result) for result in results.values()]}
+    kept = {
+        "version": client.version,
+        "skilled": ground.skilled,
+        "results": [asdict(result) for result in results.values()],
+    }
     (RESULTS / f"{client.id}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return results
 

@@ -52,7 +52,7 @@ def fault(schema: dict[str, object], seed: int) -> str:
     """Ask once; say what is wrong with the answer, "" for nothing."""
     wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": schema, "strict": True}}
     answer = client.chat.completions.create(
-        model=trial.SKILLED,
+        model=trial.MODEL,
         messages=[{"role": "user", "content": trial.JSON}],
         response_format=wanted,
         max_tokens=TOKENS_MAX,
