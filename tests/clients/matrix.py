@@ -40,7 +40,7 @@ ENGINES
 | models | the model is found where the client looks for models |
 | unknown, key, quota | a model that nobody has, a wrong key and a used-up key raise the client's own errors |
 | cancel | to close a stream frees the slot on the spoke, while the client runs on |
-| killed | a spoke that is killed in the middle of a stream is an error, never a silent end |
+| killed | a spoke that is killed in the middle of a stream is an error, never a silent end; by the Responses API it is the event `response.failed` |
 
 A dash is something that the client does not have.
 
