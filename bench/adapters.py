@@ -14,6 +14,7 @@ from bench.bare import Bare, Seen
 from bench.processes import ROOT, free_port, listening, stop
 from hubspoke.clock import SystemClock
 from hubspoke.types import Delta, LoadPlan, Message, Request, Sampling, Speaker
+from spoke.engines.build import Build
 from spoke.engines.launch import Ready, Serve
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.engines.ollama import OllamaEngine
@@ -79,7 +80,10 @@ async def embedded(directory: Path, slots: int) -> AsyncIterator[Pair]:
     store = ModelStore([SHIPPED], directory / "embedded.json")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
-        engine = EmbeddedEngine(store, plan=plan, platform=here(), clock=SystemClock())
+        clock = SystemClock()
+        engine = EmbeddedEngine(
+            store, plan=plan, platform=here(), clock=clock, build=Build(clock), cards=NoGpus()
+        )
         stack.push_async_callback(engine.aclose)
         socket = directory / "bare.sock" if here().has_unix_sockets else None
         bare = await stack.enter_async_context(_llama_server(store, slots, socket))

@@ -1,7 +1,8 @@
-"""The hub's settings: sections `[hub]` and `[gateway]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and HUBSPOKE_GATEWAY_*."""
+"""The hub's settings: sections `[hub]`, `[gateway]` and `[roles]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and so on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -65,6 +66,27 @@ class GatewayConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         """Parse the names, so that a wrong one is told at once."""
         force_setattr(self, "hosts", tuple(_host(text, "hosts") for text in self.hosts))
+
+
+class RolesConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which models take which part; apps ask for a part by its name."""
+
+    orchestrator: tuple[str, ...] = ()
+    """Models that plan and review, best first: the first that a spoke has is taken."""
+
+    @property
+    def models(self) -> dict[str, tuple[str, ...]]:
+        """Give the models of each role."""
+        return {"orchestrator": self.orchestrator}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a hub is told."""
+
+    hub: HubConfig = field(default_factory=HubConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    roles: RolesConfig = field(default_factory=RolesConfig)
 
 
 def _host(text: str, field: str) -> Host:

@@ -124,10 +124,10 @@ class Keys:
             raise Unauthenticated(REFUSED)
         return known.key
 
-    def admit(self, key: ApiKey, model: str) -> Left:
-        """Take one request for *model* from *key*, and say what is left; raise what `quota.admit` raises."""
+    def admit(self, key: ApiKey) -> Left:
+        """Take one request from *key*, and say what is left; raise what `quota.admit` raises."""
         now = self._clock.monotonic()
-        spent = quota.admit(key, self._spent_of(key), model, now=now, today=self._today())
+        spent = quota.admit(key, self._spent_of(key), now=now, today=self._today())
         self._spent[key.id] = spent
         return quota.left(key, spent)
 

@@ -15,6 +15,7 @@ from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
 from hub.gateway.build import gateway
 from hub.gateway.front import Front
+from hub.gateway.names import Names
 from hub.identities import Identities
 from hub.keys import Keys
 from hub.relay.sessions import Sessions
@@ -38,7 +39,7 @@ from pki.tokens import ADDRESSES_MAX
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hub.config import GatewayConfig, HubConfig
+    from hub.config import Configuration, HubConfig
     from hubspoke.clock import Clock
     from pki.address import Address, Host
     from pki.files import HubFiles
@@ -94,8 +95,7 @@ class Parts:
 
 @asynccontextmanager
 async def running(
-    settings: HubConfig,
-    gateway_settings: GatewayConfig,
+    told: Configuration,
     files: HubFiles,
     clock: Clock,
     chance: Callable[[], float],
@@ -111,17 +111,18 @@ async def running(
         await store.purge(clock.now().timestamp())
         await identities.load()
         await identities.adopt(authorities.load_admin())
-        sessions = Sessions(clock, None if settings.flush_ms is None else settings.flush_ms / 1_000)
+        sessions = Sessions(clock, None if told.hub.flush_ms is None else told.hub.flush_ms / 1_000)
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
-        servers = Servers(settings, certificate, identities)
+        servers = Servers(told.hub, certificate, identities)
         servers.serve(Parts(clock, store, identities, keys, sessions, dispatch, upkeep))
         listener = None
-        if gateway_settings.enabled:
-            front = Front(dispatch, upkeep, sessions, keys, clock, aliases=gateway_settings.aliases)
+        if told.gateway.enabled:
+            names = Names(sessions, clock, told.gateway.aliases, told.roles.models)
+            front = Front(dispatch, upkeep, names, keys, clock)
             listener = gateway(
-                gateway_settings,
+                told.gateway,
                 front,
                 keys=keys,
                 identities=identities,

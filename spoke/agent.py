@@ -206,7 +206,7 @@ def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
     for other in config.openai:
         endpoint = Endpoint(other.base_url, other.api_key(os.environ))
         plan = LoadPlan(slots=other.slots, context_tokens=other.context_tokens)
-        yield OpenAiEngine(other.name, endpoint, plan)
+        yield OpenAiEngine(other.name, endpoint, plan, frozenset(other.capabilities))
 
 
 def _ollama(server: OllamaServer, *, plan: LoadPlan, gpus: GpuProbe) -> Engine:

@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 
 from hubspoke.config import Settings
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import LoadPlan
+from hubspoke.types import Capability, LoadPlan
 from pki.address import Address, parse_address
 from pki.errors import BadAddress
 
@@ -38,6 +38,17 @@ class OpenAiServer(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Requests that each of its models runs side by side; it would queue more of them where the hub cannot see it."""
     context_tokens: Annotated[int, Meta(ge=256, le=1 << 27)] = 32_768
     """Context of a model where the server does not tell, as vLLM, SGLang and llama-server do."""
+
+    capabilities: tuple[Capability, ...] = (
+        Capability.CHAT,
+        Capability.COMPLETION,
+        Capability.JSON_SCHEMA,
+        Capability.TOOLS,
+    )
+    """What its models can be asked for: "chat", "completion", "json_schema", "tools", "vision", "thinking", "embed" and
+    "sampling" (`top_k`, `min_p`, `repeat_penalty`). Servers do not tell, except that "sampling" is known of vLLM, SGLang
+    and llama-server, and "vision", "thinking" and "tools" of a llama-server with one model. The hub refuses what is not listed, so a server whose
+    models only make vectors has `["embed"]`."""
 
     @property
     def base_url(self) -> str:

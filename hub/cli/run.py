@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hub.config import GatewayConfig, HubConfig
+from hub.config import Configuration, GatewayConfig, HubConfig, RolesConfig
 from hub.server import running
 from hubspoke import config, logs, loop
 from hubspoke.cli import options
@@ -46,16 +46,20 @@ def command(
     directory = locate(state_dir).hub
     file = config_file or directory.parent / options.CONFIG_FILE
     settings = config.load(HubConfig, "hub", file, os.environ)
-    gateway = config.load(GatewayConfig, "gateway", file, os.environ)
     given = {"listen": listen, "mesh_port": mesh_port, "enrol_port": enrol_port}
     settings = msgspec.structs.replace(settings, **{k: v for k, v in given.items() if v is not None})
     logs.configure(settings.log_level)
-    loop.run(lambda: serve(settings, gateway, HubFiles(directory)))
+    told = Configuration(
+        hub=settings,
+        gateway=config.load(GatewayConfig, "gateway", file, os.environ),
+        roles=config.load(RolesConfig, "roles", file, os.environ),
+    )
+    loop.run(lambda: serve(told, HubFiles(directory)))
 
 
-async def serve(settings: HubConfig, gateway: GatewayConfig, files: HubFiles) -> None:
+async def serve(told: Configuration, files: HubFiles) -> None:
     """Run a hub until a signal stops it."""
     stop = asyncio.Event()
     with stop_signals(stop.set):
-        async with running(settings, gateway, files, SystemClock(), random.random):
+        async with running(told, files, SystemClock(), random.random):
             await stop.wait()

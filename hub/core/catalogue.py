@@ -106,16 +106,18 @@ def resolve(registry: Registry, name: str) -> Resolution:
     return Resolution(key, tuple(other for _, other in others))
 
 
-def automatic(registry: Registry, needs: frozenset[Capability]) -> ModelKey:
+def automatic(
+    registry: Registry, needs: frozenset[Capability], may: Callable[[str], bool] = lambda _name: True
+) -> ModelKey:
     """Choose a model for who does not care which: one that can do it, in memory if any is, on most spokes, the largest.
 
-    Raise UnknownModel when there is none.
+    Only those with a name that *may* lets pass. Raise UnknownModel when there is none.
     """
     ranks: dict[ModelKey, list[Model]] = defaultdict(list)
     for spoke in registry.spokes.values():
         if spoke.state in IN_SESSION:
             for key, found in spoke.catalogue.by_key.items():
-                ranks[key] += [model for model in found if needs <= model.capabilities]
+                ranks[key] += [model for model in found if needs <= model.capabilities and may(model.name)]
     able = {key: found for key, found in ranks.items() if found}
     if not able:
         wanted = " and ".join(sorted(needs))

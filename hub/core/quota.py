@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NewType
 
 from hub.core.catalogue import canonical
-from hubspoke.errors import PermissionDenied, QuotaExceeded, RateLimited
+from hubspoke.errors import QuotaExceeded, RateLimited
 from hubspoke.types import Priority
 
 if TYPE_CHECKING:
@@ -65,16 +65,19 @@ def fresh(key: ApiKey, now: float) -> Spent:
     return Spent(float(key.requests_per_minute or 0), now)
 
 
-def admit(key: ApiKey, spent: Spent, model: str, *, now: float, today: int) -> Spent:
-    """Take one request for *model* from *key*, at *now* of a clock that only goes forward.
-
-    The rate is a bucket that holds a minute's requests and fills evenly. Raise PermissionDenied for a model that the key
-    may not ask, RateLimited or QuotaExceeded, with when to come back.
-    """
+def may_ask(key: ApiKey, model: str) -> bool:
+    """Whether *key* is good for the name *model*."""
     # The tag that most names have may be left out in either place.
     named = {model.removesuffix(":latest"), canonical(model)}
-    if key.models and not any(fnmatchcase(name, pattern) for name in named for pattern in key.models):
-        raise PermissionDenied(f"this key may not ask {model!r}; ask for {' or '.join(key.models)}")
+    return not key.models or any(fnmatchcase(name, pattern) for name in named for pattern in key.models)
+
+
+def admit(key: ApiKey, spent: Spent, *, now: float, today: int) -> Spent:
+    """Take one request from *key*, at *now* of a clock that only goes forward.
+
+    The rate is a bucket that holds a minute's requests and fills evenly. Raise RateLimited or QuotaExceeded, with when to
+    come back.
+    """
     spent = _of_today(spent, today)
     if key.tokens_per_day is not None and spent.tokens >= key.tokens_per_day:
         raise QuotaExceeded(

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hub.core.quota import ApiKey, Scope
 from hubspoke.errors import InvalidRequest, LoopDetected, PermissionDenied, Unauthenticated
+from hubspoke.http_marks import HOP_HEADER
 from pki.identity import Role
 
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from hub.identities import Identities
     from hub.keys import Keys
     from pki.address import Host
-
-HOP_HEADER: Final = "x-hubspoke-hop"
-"""A mesh that asks another server as an engine puts it on; one that comes back here would go round for ever."""
-MESH_HEADER: Final = "x-hubspoke-mesh"
-"""Every answer of a gateway carries it, so that no spoke takes the mesh for an engine."""
 
 ASKERS: Final = frozenset({Role.APP, Role.ADMIN})
 BEARER: Final = "bearer "

@@ -14,10 +14,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
-from hub.gateway.access import MESH_HEADER, Principal
+from hub.gateway.access import Principal
 from hub.gateway.asking import ClientGone
 from hub.gateway.exchange import Exchange
 from hubspoke.errors import InternalError, MeshError, QueueFull, status_of
+from hubspoke.http_marks import MESH_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -44,6 +44,10 @@ class Voice(Protocol):
         """Begin the answer. Called again when another spoke takes it over before any of it; then nobody hears it."""
         ...
 
+    def working(self) -> bytes:
+        """Say that an answer is being made of which there is nothing yet: a long prompt takes its time to read."""
+        ...
+
     def said(self, delta: Delta) -> bytes:
         """Say some of the answer."""
         ...
@@ -94,7 +98,8 @@ class Stream:
     async def write(self, body: bytes) -> None:
         """Pass on a message of the answer, in the dialect's words."""
         # Not before: what fails until then, a prompt that is too long for one, gets a status of its own.
-        await self._speak()
+        if not self._has_spoken:
+            await self._speak()
         match answers.event_from_bytes(body):
             case Delta() as delta:
                 self._outcome.tokens += 1
@@ -108,7 +113,10 @@ class Stream:
         if self._outcome.started is None:
             await self._begin()
             await self._exchange.write(self._voice.waiting(self._waiting))
-        await self._speak()
+        elif not self._has_spoken:
+            await self._speak()
+        elif self._outcome.tokens == 0 and self._outcome.finished is None:
+            await self._exchange.write(self._voice.working())
 
     async def fail(self, error: MeshError) -> None:
         """End a stream that has begun with an error."""
@@ -116,7 +124,7 @@ class Stream:
 
     async def _speak(self) -> None:
         """Begin the answer, once it is known who makes it."""
-        if self._outcome.started is not None and not self._has_spoken:
+        if self._outcome.started is not None:
             self._has_spoken = True
             await self._begin()
             await self._exchange.write(self._voice.started(self._outcome.started))
@@ -225,7 +233,7 @@ async def stream(
     client = Stream(exchange, voice, outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
     try:
-        await _answered(exchange, answering, outcome, client.keep_alive)
+        await while_listened_to(exchange, answering, client.keep_alive)
     except MeshError as error:
         if not exchange.has_begun:
             raise
@@ -240,7 +248,7 @@ async def whole(
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _answered(exchange, answering, outcome)
+    await _told_by_whom(exchange, answering, outcome)
     return client.answer.answer()
 
 
@@ -250,7 +258,7 @@ async def vectors(
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
     answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
-    await _answered(exchange, answering, outcome)
+    await _told_by_whom(exchange, answering, outcome)
     return client.vectors.vectors()
 
 
@@ -280,15 +288,10 @@ class ClientGone(EngineTruncated):
     """Whoever asked went away; nobody is left to be told."""
 
 
-async def _answered(
-    exchange: Exchange,
-    answering: asyncio.Task[object],
-    outcome: Outcome,
-    keep_alive: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Wait for the end of an answer, and say who made it: of a failure too, since work may have run."""
+async def _told_by_whom(exchange: Exchange, answering: asyncio.Task[object], outcome: Outcome) -> None:
+    """Wait for the end of *answering*, and let the headers say who has answered; also of a failure: work may have run."""
     try:
-        await while_listened_to(exchange, answering, keep_alive)
+        await while_listened_to(exchange, answering)
     finally:
         if outcome.started is not None:
             exchange.common |= served_by(outcome.started)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import msgspec
+from hub.gateway.jsontext import encode
 
 if TYPE_CHECKING:
     from hubspoke.types import Waiting
@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 def event(payload: object) -> bytes:
     """Write one event of a stream."""
-    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
+    return b"data: " + encode(payload) + b"\n\n"
 
 
 def named_event(name: str, payload: object) -> bytes:
     """Write one event of a stream whose events have names."""
     return b"event: " + name.encode() + b"\n" + event(payload)
+
+
+WORKING_COMMENT: Final = b": reading the prompt\n\n"
+"""Says that a spoke is at work; clients pass over comments."""
 
 
 def waiting_comment(waiting: Waiting) -> bytes:

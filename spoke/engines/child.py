@@ -30,6 +30,7 @@ if sys.platform == "linux":
 BATCH_TOKENS_ON_CPU: Final = 128
 """A cancelled request frees its slot when the batch under way is done; larger ones are hardly faster."""
 BATCH_TOKENS_ON_GPU: Final = 512
+"""Also of a model that sees: some take in an image, of 256 tokens and more, at once or not at all."""
 ERRORS_ONLY: Final = 1
 REFUSED_EXIT: Final = 3
 
@@ -92,7 +93,16 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     parameters.model_alias = {order.model}  # or else every chunk would repeat the path
     parameters.n_parallel = order.slots
     parameters.n_ctx = order.context_tokens
-    parameters.n_batch = parameters.n_ubatch = _batch_tokens()
+    parameters.n_batch = parameters.n_ubatch = _batch_tokens(order)
+    parameters.embedding = order.makes_vectors
+    if order.makes_vectors:
+        # In streams of their own, texts of different lengths that are computed together spoil each other's vectors.
+        parameters.kv_unified = True
+        parameters.kv_unified_per_slot = order.context_tokens // order.slots
+    parameters.mmproj.path = order.projector
+    parameters.video_ffmpeg_bin_dir = (
+        os.devnull
+    )  # or else what is no image would be handed to a program on the path
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = order.threads
     parameters.hostnames = [order.socket or "127.0.0.1"]
     parameters.port = 0
@@ -106,9 +116,11 @@ def _parameters(order: Serve) -> xllamacpp.CommonParams:
     return parameters
 
 
-def _batch_tokens() -> int:
+def _batch_tokens(order: Serve) -> int:
+    """Say how much is computed at once. A text that is to become a vector has to fit, up to the context of a slot."""
     on_gpu = any(device["type"].name.endswith("GPU") for device in xllamacpp.get_device_info())
-    return BATCH_TOKENS_ON_GPU if on_gpu else BATCH_TOKENS_ON_CPU
+    usual = BATCH_TOKENS_ON_GPU if on_gpu or order.projector else BATCH_TOKENS_ON_CPU
+    return max(usual, order.context_tokens // order.slots) if order.makes_vectors else usual
 
 
 def _reply(replies: int, reply: Reply) -> None:

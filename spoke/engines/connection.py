@@ -15,6 +15,7 @@ from hubspoke.errors import (
     EngineTruncated,
     EngineUnavailable,
 )
+from hubspoke.http_marks import HOP_HEADER, MESH_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,8 @@ LOOK_TIMEOUT_S: Final = 4.0
 """For a question that needs no model. Shorter than what the agent waits for a probe, so that a fault has a reason."""
 CONNECTIONS_MAX: Final = 256
 
-MESH_HEADER: Final = "x-hubspoke-mesh"
-"""The gateway of a mesh puts it on every answer, so that no mesh takes itself, or another one, for an engine."""
+MARKED: Final = {HOP_HEADER: "1"}
+"""The headers of every request."""
 
 
 def timeouts(silence_s: float) -> httpx.Timeout:

@@ -25,6 +25,10 @@ class Serve(msgspec.Struct, frozen=True, tag=True):
     api_key: str
     socket: str = ""
     """Where to listen; on a free loopback port when empty."""
+    makes_vectors: bool = False
+    """Whether it has to turn texts into vectors, beside answering."""
+    projector: str = ""
+    """The file that turns images into what the model understands; it sees none when empty."""
 
     def __repr__(self) -> str:
         return f"Serve(model={self.model!r}, slots={self.slots}, context_tokens={self.context_tokens})"

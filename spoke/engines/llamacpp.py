@@ -22,7 +22,7 @@ from hubspoke.errors import (
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines.build import NAME
 from spoke.engines.crashes import CRASHES_MAX, CrashHistory
-from spoke.engines.lacking import no_pull, no_vectors
+from spoke.engines.lacking import no_pull
 from spoke.engines.resident import bring
 from spoke.engines.shared import Shared
 
@@ -123,14 +123,11 @@ class EmbeddedEngine:
 
     def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request* with a loaded model; raise ModelNotLoaded at once when it is not in memory."""
-        resident = self._residents.get(model)
-        if resident is None:
-            raise ModelNotLoaded(f"{model!r} is not in memory")
-        return resident.generate(request)
+        return self._resident(model).generate(request)
 
-    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
-        """Raise Unsupported."""
-        return no_vectors(NAME)
+    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Make vectors with a loaded model; raise ModelNotLoaded at once when it is not in memory."""
+        return self._resident(model).embed(request)
 
     def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
         """Raise Unsupported."""
@@ -146,6 +143,12 @@ class EmbeddedEngine:
             group.create_task(self._build.aclose())
             for resident in residents:
                 group.create_task(resident.aclose())
+
+    def _resident(self, model: str) -> Resident:
+        resident = self._residents.get(model)
+        if resident is None:
+            raise ModelNotLoaded(f"{model!r} is not in memory")
+        return resident
 
     def _forget_load(self, model: str) -> None:
         del self._loads[model]
@@ -187,9 +190,9 @@ class EmbeddedEngine:
 
     async def _dismiss_outdated(self, listed: Iterable[StoredModel]) -> None:
         """End idle processes whose file has gone or changed: nobody can ask for what they hold."""
-        digests = {stored.name: stored.digest for stored in listed}
+        contents = {stored.name: stored.contents for stored in listed}
         for name, resident in tuple(self._residents.items()):
-            if digests.get(name) != resident.stored.digest:
+            if contents.get(name) != resident.stored.contents:
                 with suppress(Busy):  # next time, then
                     await self.unload(name)
 
@@ -228,23 +231,32 @@ class EmbeddedEngine:
             plan=LoadPlan(self._plan.slots, _planned_context_tokens(stored, self._plan)),
         )
         resident = self._residents.get(stored.name)
-        if resident is not None and resident.stored.digest == stored.digest:
+        if resident is not None and resident.stored.contents == stored.contents:
             return replace(described, state=ModelState.LOADED, loaded=resident.loaded)
         state = ModelState.LOADING if stored.name in self._loads else ModelState.COLD
         return replace(described, state=state)
 
 
 def _is_as_wanted(resident: Resident, stored: StoredModel, plan: LoadPlan) -> bool:
-    same_model = resident.stored.digest == stored.digest
+    same_model = resident.stored.contents == stored.contents
     return same_model and resident.loaded.context_tokens == plan.context_tokens
 
 
 def _capabilities(stored: StoredModel) -> frozenset[Capability]:
-    if stored.header.makes_vectors:
-        return frozenset({Capability.EMBED})
-    if stored.header.has_chat_template:
-        return frozenset({Capability.CHAT, Capability.COMPLETION})
-    return frozenset({Capability.COMPLETION})
+    header = stored.header
+    found = {Capability.EMBED} if header.makes_vectors else set()
+    # Who makes vectors and has no chat template was made for nothing else.
+    if header.has_chat_template or not header.makes_vectors:
+        found |= {Capability.COMPLETION, Capability.SAMPLING, Capability.JSON_SCHEMA}
+    if header.has_chat_template:
+        in_chats = {
+            Capability.CHAT: True,
+            Capability.TOOLS: header.calls_tools,
+            Capability.THINKING: header.thinks,
+            Capability.VISION: stored.projector is not None,
+        }
+        found |= {capability for capability, is_there in in_chats.items() if is_there}
+    return frozenset(found)
 
 
 def _planned_context_tokens(stored: StoredModel, plan: LoadPlan) -> int:

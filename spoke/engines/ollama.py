@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING, Final
 from hubspoke.errors import (
     Busy,
     ContextTooLong,
+    EngineProtocol,
     EngineTimeout,
     EngineUnavailable,
     MeshError,
     ModelNotLoaded,
     UnknownModel,
 )
-from hubspoke.types import EngineInfo, LoadPlan, Model, ModelState
+from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines import ollama_models
 from spoke.engines.admission import Admission
-from spoke.engines.lacking import no_pull, no_vectors
+from spoke.engines.ollama_body import refuse_unkept
 from spoke.engines.ollama_detected import NAME
 from spoke.engines.ollama_memory import Memory
 from spoke.engines.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Gpu, Loaded, PullStep, Request
     from spoke.engines.ollama_http import OllamaClient
@@ -70,6 +71,7 @@ class OllamaEngine:
         self._plan = plan
         self._gpus = gpus
         self._facts: dict[str, Facts] = {}
+        self._version = ""
         self._memory = Memory(client, plan.slots)
         self._loads: dict[str, _Load] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -85,9 +87,13 @@ class OllamaEngine:
         try:
             version = await self._client.version()
         except MeshError as error:
-            return EngineInfo(NAME, fault=error.message)
+            return EngineInfo(NAME, fault=error.message, pulls=True)
+        if version != self._version:  # another Ollama may make more of the same models
+            self._facts.clear()
+            self._version = version
         cards = await self._gpus()
-        return EngineInfo(NAME, version=version, gpus=tuple(card.index for card in cards if not card.fault))
+        healthy = tuple(card.index for card in cards if not card.fault)
+        return EngineInfo(NAME, version=version, gpus=healthy, pulls=True)
 
     async def models(self) -> tuple[Model, ...]:
         """List the models on its disk, each with its state; empty while it is down."""
@@ -123,7 +129,8 @@ class OllamaEngine:
                 await under_way.work.gone()
                 continue
             if under_way is None:
-                work = Shared(self._bring(model, plan), done=partial(self._forget_load, model))
+                embeds = Capability.EMBED in found.capabilities
+                work = Shared(self._bring(model, plan, embeds=embeds), done=partial(self._forget_load, model))
                 self._loads[model] = under_way = _Load(plan, work)
             loaded = await under_way.work.wait()
             if under_way.plan == plan:
@@ -137,29 +144,40 @@ class OllamaEngine:
             await self._dismiss(model)
 
     async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
-        """Answer *request*; raise ModelNotLoaded when *model* was not in memory at the last look, EngineOverloaded."""
-        loaded = self._memory.loaded(model)
-        if loaded is None or model in self._loads:
-            raise ModelNotLoaded(f"{model!r} is not in memory")
-        is_ours = self._memory.is_ours(model)
-        events = self._client.generate(model, request, loaded.context_tokens, is_ours=is_ours)
-        try:
-            with self._admission.slot(model, loaded.slots):
-                async with aclosing(events):
-                    async for event in events:
-                        yield event
-        except MeshError as error:
-            notes = getattr(error, "__notes__", [])
-            log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
-            raise
+        """Answer *request*; raise ModelNotLoaded when *model* was not in memory at the last look, EngineOverloaded.
 
-    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
-        """Raise Unsupported."""
-        return no_vectors(NAME)
+        Ollama's API knows no choice of tools. A model that may not call any is not told of them either; Unsupported is
+        raised, and nothing asked, when it has to call some, or must not call several at once. It is also raised for a
+        level of effort when Ollama, or the model, only knows whether to think.
+        """
+        refuse_unkept(request)
+        loaded = self._in_memory(model)
+        events = self._client.generate(
+            model, request, loaded.context_tokens, may_shift=self._memory.may_shift(model)
+        )
+        with _told(), self._admission.slot(model, loaded.slots):
+            async with aclosing(events):
+                async for event in events:
+                    yield event
 
-    def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
-        """Raise Unsupported."""
-        return no_pull(NAME)
+    async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Turn texts into vectors; raise as `generate` does, and ContextTooLong for a text that does not fit."""
+        loaded = self._in_memory(model)
+        events = self._client.embed(model, request, loaded.context_tokens)
+        with _told(), self._admission.slot(model, loaded.slots):
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    async def pull(self, model: str) -> AsyncGenerator[PullStep, None]:
+        """Get *model* from Ollama's library, or from another one that its name gives; see `OllamaClient.pull`.
+
+        The steps are Ollama's: most are of one layer, which is named by its digest, and count that layer's bytes alone.
+        """
+        with _told():
+            async with aclosing(self._client.pull(model)) as steps:
+                async for step in steps:
+                    yield step
 
     async def aclose(self) -> None:
         """Take out of memory what the mesh has brought there, and close every connection."""
@@ -171,10 +189,17 @@ class OllamaEngine:
     def _forget_load(self, model: str) -> None:
         del self._loads[model]
 
-    async def _bring(self, model: str, plan: LoadPlan) -> Loaded:
+    def _in_memory(self, model: str) -> Loaded:
+        """Say how *model* is loaded; raise ModelNotLoaded when it was not at the last look, or is just being loaded."""
+        loaded = self._memory.loaded(model)
+        if loaded is None or model in self._loads:
+            raise ModelNotLoaded(f"{model!r} is not in memory")
+        return loaded
+
+    async def _bring(self, model: str, plan: LoadPlan, *, embeds: bool) -> Loaded:
         async with self._turns[model]:
             self._refuse_while_running(model)
-            return await self._memory.bring(model, plan.context_tokens)
+            return await self._memory.bring(model, plan.context_tokens, embeds=embeds)
 
     async def _dismiss(self, model: str) -> None:
         self._refuse_while_running(model)
@@ -188,10 +213,13 @@ class OllamaEngine:
             raise Busy(f"{running} requests run on {model!r}; try again when they are done")
 
     async def _describe(self, listed: Listed) -> Model | None:
-        """Put together what is known of a model; None when it went away meanwhile, or can do nothing that we know."""
+        """Put together what is known of a model; None when it went away, is broken, or can do nothing that we know."""
         try:
             facts = await self._known(listed)
         except UnknownModel:
+            return None
+        except EngineProtocol as error:  # which costs this model, and not all of them
+            log.warning("model not usable", extra={"model": listed.short, "fault": error.message})
             return None
         if not facts.capabilities:
             return None
@@ -221,6 +249,17 @@ class OllamaEngine:
             if listed.digest:
                 self._facts[listed.digest] = facts
         return facts
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Put into the log what Ollama said of a failure, which stays on this machine."""
+    try:
+        yield
+    except MeshError as error:
+        notes = getattr(error, "__notes__", [])
+        log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
+        raise
 
 
 def _context_tokens(model: Model, wanted: int) -> int:

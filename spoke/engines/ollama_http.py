@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import ollama
 
 from hubspoke.errors import EngineProtocol, EngineTimeout, EngineUnavailable, LoadFailed
-from spoke.engines import connection, ollama_body, ollama_errors, ollama_models
-from spoke.engines.connection import LOOK_TIMEOUT_S, timeouts
-from spoke.engines.ollama_answer import Answer
+from hubspoke.types import Embeddings, Finished, FinishReason, Usage
+from spoke.engines import connection, ollama_body, ollama_errors, ollama_models, ollama_pull
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, timeouts
+from spoke.engines.format_check import FormatCheck
+from spoke.engines.ollama_answer import Answer, count
+from spoke.engines.ollama_pull import Pull
+from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 
-    from hubspoke.types import Delta, Finished, Loaded, Request
+    from hubspoke.errors import MeshError
+    from hubspoke.types import Delta, EmbedRequest, Loaded, PullStep, Request
     from spoke.engines.ollama_models import Facts, Listed
     from spoke.engines.ollama_server import OllamaServer
     from spoke.engines.openai_body import Json
 
 SILENCE_S: Final = 600.0
-"""The longest between two pieces of an answer. Loading says nothing until it is done, which takes minutes."""
+"""The longest between two pieces of what Ollama sends. Loading, and checking what was pulled, take minutes in silence."""
 FOREVER: Final = -1
 AT_ONCE: Final = 0
+
+Part = TypeVar("Part")
 
 
 class OllamaClient:
@@ -37,6 +44,7 @@ class OllamaClient:
         self._server = server
         self._package = ollama.AsyncClient(
             server.url,
+            headers=MARKED,
             transport=server.transport,
             timeout=timeouts(SILENCE_S),
             trust_env=False,
@@ -68,12 +76,19 @@ class OllamaClient:
                 shown = await self._package.show(model)
         return ollama_models.facts(shown)
 
-    async def load(self, model: str, context_tokens: int) -> None:
-        """Bring *model* into memory until `unload`; raise LoadFailed when Ollama refuses it."""
-        options = ollama_body.load_options(context_tokens) | _honest(is_ours=True)
+    async def load(self, model: str, context_tokens: int, *, embeds: bool) -> None:
+        """Bring *model* into memory until `unload`, by the way that is open to it; raise LoadFailed when Ollama refuses it.
+
+        One that *embeds* is loaded as Ollama does it for vectors, as every request for some would load it so anyway.
+        """
+        options = ollama_body.load_options(context_tokens)
         try:
             with _as_ours():
-                await self._package.chat(model, [], options=options, keep_alive=FOREVER)
+                if embeds:
+                    await self._package.embed(model, [], options=options, keep_alive=FOREVER)
+                else:
+                    honest = options | _honest(may_shift=False)
+                    await self._package.chat(model, [], options=honest, keep_alive=FOREVER)
         except EngineProtocol as error:
             raise LoadFailed("the engine refused the model; the spoke's log says why") from error
 
@@ -84,63 +99,111 @@ class OllamaClient:
                 await self._package.chat(model, [], keep_alive=AT_ONCE)
 
     async def generate(
-        self, model: str, request: Request, context_tokens: int, *, is_ours: bool
+        self, model: str, request: Request, context_tokens: int, *, may_shift: bool
     ) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*: any number of deltas, then one `Finished`. Closing the generator closes the stream at once.
 
-        *is_ours* says whether `load` has brought the model into memory, as against somebody else.
+        *may_shift* says whether *model* was loaded so that it drops the beginning when its context is full.
         """
-        options = ollama_body.request_options(request, context_tokens) | _honest(is_ours=is_ours)
-        answer = Answer()
-        asked = self._chat if request.messages else self._continue
-        async with aclosing(asked(model, request, options)) as parts:
-            async for part in parts:
-                text = part.message.content if isinstance(part, ollama.ChatResponse) else part.response
-                delta = answer.read(part, text)
-                if delta is not None:
-                    yield delta
-                if part.done:
-                    break
-        yield answer.finished()
+        options = ollama_body.request_options(request, context_tokens) | _honest(may_shift=may_shift)
+        answer, check = Answer(request), FormatCheck(request.format)
+        deltas = self._chat if request.messages else self._continue
+        async with aclosing(deltas(model, request, options, answer)) as stream:
+            async for delta in stream:
+                check.read(delta)
+                yield delta
+        finished = answer.finished()
+        check.finished(finished)
+        yield finished
+
+    async def embed(
+        self, model: str, request: EmbedRequest, context_tokens: int
+    ) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Turn texts into vectors, some at a time, then one `Finished`; raise ContextTooLong for a text that does not fit."""
+        options = ollama_body.load_options(context_tokens)
+        prompt_tokens = 0
+        for first, texts in batches(request.inputs):
+            with _as_ours():
+                made = await self._package.embed(model, texts, truncate=False, options=options)
+            prompt_tokens += count(made.prompt_eval_count, 0)
+            yield Embeddings(
+                first, directions(made.embeddings, texts=len(texts), dimensions=request.dimensions)
+            )
+        yield Finished(FinishReason.STOP, Usage(prompt_tokens=prompt_tokens, output_tokens=0))
+
+    async def pull(self, model: str) -> AsyncGenerator[PullStep, None]:
+        """Get *model* from where Ollama gets models. Closing the generator hangs up, and Ollama stops.
+
+        Raise UnknownModel, Unsupported, InvalidRequest, EngineUnavailable when Ollama does not reach its library,
+        EngineOutOfMemory when its disk is full, EngineTruncated, EngineTimeout.
+        """
+        ollama_pull.refuse(model)
+        now_s = asyncio.get_running_loop().time
+        pull = Pull(now_s())
+        with _as_ours(ollama_errors.pull_refused):
+            parts = await self._package.pull(model, stream=True)
+            async with aclosing(_generator(parts)) as stream:
+                async for part in stream:
+                    step = pull.read(part, now_s())
+                    if step is not None:
+                        yield step
+        pull.finish()
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._server.aclose()
 
     async def _chat(
-        self, model: str, request: Request, options: dict[str, Json]
-    ) -> AsyncGenerator[ollama.ChatResponse | ollama.GenerateResponse, None]:
+        self, model: str, request: Request, options: Mapping[str, Json], answer: Answer
+    ) -> AsyncGenerator[Delta, None]:
+        said = {"messages": ollama_body.messages(request), "tools": ollama_body.tools(request)}
         with _as_ours():
-            turns = ollama_body.messages(request)
-            parts = await self._package.chat(model, turns, stream=True, options=options)
+            parts = await self._package.chat(
+                model,
+                stream=True,
+                think=ollama_body.think(request),
+                format=ollama_body.output_format(request.format),
+                options={**options, **said},
+            )
             async with aclosing(_generator(parts)) as stream:
                 async for part in stream:
-                    yield part
+                    for delta in answer.chatted(part):
+                        yield delta
+                    if part.done:
+                        break
 
     async def _continue(
-        self, model: str, request: Request, options: dict[str, Json]
-    ) -> AsyncGenerator[ollama.ChatResponse | ollama.GenerateResponse, None]:
+        self, model: str, request: Request, options: Mapping[str, Json], answer: Answer
+    ) -> AsyncGenerator[Delta, None]:
         with _as_ours():
-            prompt = request.prompt
-            parts = await self._package.generate(model, prompt, raw=True, stream=True, options=options)
+            parts = await self._package.generate(
+                model,
+                request.prompt,
+                raw=True,
+                stream=True,
+                think=False,  # or Ollama would look for thoughts in the text, and take them out of it
+                format=ollama_body.output_format(request.format),
+                options=options,
+            )
             async with aclosing(_generator(parts)) as stream:
                 async for part in stream:
-                    yield part
+                    for delta in answer.continued(part):
+                        yield delta
+                    if part.done:
+                        break
 
 
-def _honest(*, is_ours: bool) -> dict[str, Json]:
+def _honest(*, may_shift: bool) -> dict[str, Json]:
     """Let Ollama refuse a prompt that is too long, and end an answer with the context, instead of dropping text unsaid.
 
-    Whether the context may shift belongs to a loaded model, so one that others have loaded is left as it is.
+    Whether the context may shift belongs to a loaded model, so one that was loaded so is left as it is.
     """
-    return {"truncate": False, "shift": False} if is_ours else {"truncate": False}
+    return {"truncate": False} if may_shift else {"truncate": False, "shift": False}
 
 
-def _generator(
-    parts: AsyncIterator[ollama.ChatResponse] | AsyncIterator[ollama.GenerateResponse],
-) -> AsyncGenerator[ollama.ChatResponse | ollama.GenerateResponse, None]:
+def _generator(parts: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:
     """Say what the package's streams are: without being closed, they would keep the GPU busy."""
-    return cast("AsyncGenerator[ollama.ChatResponse | ollama.GenerateResponse, None]", parts)
+    return cast("AsyncGenerator[Part, None]", parts)
 
 
 def _soon() -> asyncio.Timeout:
@@ -148,13 +211,16 @@ def _soon() -> asyncio.Timeout:
 
 
 @contextmanager
-def _as_ours() -> Iterator[None]:
-    """Turn what the package raises into errors of the mesh. It lets garbage fail wherever that happens to."""
+def _as_ours(read: Callable[[int, str], MeshError] = ollama_errors.refused) -> Iterator[None]:
+    """Turn what the package raises into errors of the mesh, and what Ollama says as *read* does.
+
+    The package lets garbage fail wherever that happens to.
+    """
     try:
         with connection.as_ours():
             yield
     except ollama.ResponseError as error:
-        raise ollama_errors.refused(error.status_code, str(error.error)) from error
+        raise read(error.status_code, str(error.error)) from error
     except ConnectionError as error:
         raise EngineUnavailable("Ollama does not answer; is it running?") from error
     except TimeoutError as error:

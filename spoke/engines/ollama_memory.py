@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import EngineTimeout, LoadFailed, MeshError, UnknownModel
@@ -21,6 +22,14 @@ LOOK_AGAIN_S: Final = 0.05
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """How the mesh has loaded a model."""
+
+    context_tokens: int
+    may_shift: bool
+
+
 class Memory:
     """The loaded models as of the last look, each with so many *slots*."""
 
@@ -28,16 +37,20 @@ class Memory:
         self._client = client
         self._slots = slots
         self._loaded: dict[str, Loaded] = {}
-        self._ours: dict[str, int] = {}  # the context that each model was loaded with
+        self._ours: dict[str, _Brought] = {}
         self._turn = asyncio.Lock()
 
     def loaded(self, model: str) -> Loaded | None:
         """Give what *model* takes up, if it is there."""
         return self._loaded.get(model)
 
-    def is_ours(self, model: str) -> bool:
-        """Whether `bring` has brought *model* there, and nobody has touched it since."""
-        return model in self._ours
+    def may_shift(self, model: str) -> bool:
+        """Whether *model* may drop the beginning when its context is full: as Ollama loads it, unless `bring` did.
+
+        A request has to say the same, or Ollama loads the model anew.
+        """
+        brought = self._ours.get(model)
+        return brought is None or brought.may_shift
 
     def forget(self) -> None:
         """Know of nothing there any more."""
@@ -47,19 +60,21 @@ class Memory:
         """Ask what is there."""
         # In turn: what was seen before a load must not overwrite what was seen after it.
         async with self._turn:
-            self._loaded = await self._client.loaded(self._slots, self._ours)
+            expected = {model: brought.context_tokens for model, brought in self._ours.items()}
+            self._loaded = await self._client.loaded(self._slots, expected)
             # What others have unloaded, or loaded anew with another context, is ours no more.
             self._ours = {
-                model: context_tokens
-                for model, context_tokens in self._ours.items()
-                if model in self._loaded and self._loaded[model].context_tokens == context_tokens
+                model: brought
+                for model, brought in self._ours.items()
+                if model in self._loaded and self._loaded[model].context_tokens == brought.context_tokens
             }
 
-    async def bring(self, model: str, context_tokens: int) -> Loaded:
-        """Load *model* until `let_go`; raise LoadFailed and what else Ollama says."""
+    async def bring(self, model: str, context_tokens: int, *, embeds: bool) -> Loaded:
+        """Load *model*, which *embeds* or does not, until `let_go`; raise LoadFailed and what else Ollama says."""
+        brought = _Brought(context_tokens, may_shift=embeds)
         try:
-            await self._client.load(model, context_tokens)
-            self._ours[model] = context_tokens
+            await self._client.load(model, context_tokens, embeds=embeds)
+            self._ours[model] = brought
             await self.look()
         except asyncio.CancelledError:
             # Ollama finishes a load that nobody waits for, and would keep the model for ever.
@@ -70,7 +85,7 @@ class Memory:
         if loaded is None:
             raise LoadFailed(f"Ollama has loaded {model!r} and dropped it at once; it may need more memory")
         # From here on the context is what the server has made of it.
-        self._ours[model] = loaded.context_tokens
+        self._ours[model] = replace(brought, context_tokens=loaded.context_tokens)
         log.info("model loaded", extra={"model": model, "memory_bytes": loaded.memory_bytes})
         return loaded
 

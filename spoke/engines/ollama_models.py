@@ -19,7 +19,7 @@ BYTES_MAX: Final = 1 << 50
 COUNT_MAX: Final = 2**63 - 1
 LAYERS_MAX: Final = 4096
 DEFAULT_TAG: Final = ":latest"
-CLOUD_ENDINGS: Final = (":cloud", "-cloud")
+CLOUD_TAG: Final = "cloud"
 WEIGHTS_BYTES_MIN: Final = 64 * 1024
 """A model that is smaller on disk has no weights there: it is one of those that Ollama runs in its cloud."""
 KV_BYTES: Final = 2
@@ -27,12 +27,18 @@ KV_BYTES: Final = 2
 
 _HEX_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _CAPABILITIES: Final = {
-    "completion": frozenset({Capability.CHAT, Capability.COMPLETION}),
+    # What belongs to the server and not to the model comes with it: formats since 0.5, all ways to sample long before.
+    "completion": frozenset(
+        {Capability.CHAT, Capability.COMPLETION, Capability.JSON_SCHEMA, Capability.SAMPLING}
+    ),
     "embedding": frozenset({Capability.EMBED}),
     "tools": frozenset({Capability.TOOLS}),
     "vision": frozenset({Capability.VISION}),
     "thinking": frozenset({Capability.THINKING}),
 }
+"""By what a server says that tells capabilities, as all do since 0.6.4."""
+_CAPABILITIES_UNTOLD: Final = frozenset({Capability.CHAT, Capability.COMPLETION})
+"""What can be asked of a model that writes, of a server that is older than that, and may be much older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def listed(listing: ListResponse) -> tuple[Listed, ...]:
 
 
 def loaded(processes: ProcessResponse, slots: int, expected: Mapping[str, int]) -> dict[str, Loaded]:
-    """Give what is in memory, by short name.
+    """Give what is in memory, by short name. What of it is not on cards is in main memory, and the processor works on it.
 
     *expected* are the contexts that were asked for: servers before 0.10 do not say which one a model has.
     """
@@ -85,9 +91,12 @@ def facts(shown: ShowResponse) -> Facts:
     architecture = info.text("general.architecture")
     known = (_CAPABILITIES.get(named, frozenset()) for named in shown.capabilities or ())
     capabilities: frozenset[Capability] = frozenset().union(*known)
-    if shown.capabilities is None:  # before 0.6.4 Ollama did not tell
+    if Capability.CHAT not in capabilities:
+        # Ollama reads tools and thinking off the template, also of a model that it only lets make vectors.
+        capabilities &= _CAPABILITIES["embedding"]
+    if shown.capabilities is None:
         makes_vectors = info.number(f"{architecture}.pooling_type") > 0
-        capabilities = _CAPABILITIES["embedding" if makes_vectors else "completion"]
+        capabilities = _CAPABILITIES["embedding"] if makes_vectors else _CAPABILITIES_UNTOLD
     return Facts(
         capabilities=capabilities,
         parameters=info.number("general.parameter_count"),
@@ -100,6 +109,12 @@ def plan(of_all: LoadPlan, known: Facts) -> LoadPlan:
     """Give the plan for one model: no more context than it was made for."""
     limit = known.context_tokens_max or of_all.context_tokens
     return LoadPlan(of_all.slots, min(of_all.context_tokens, limit))
+
+
+def is_of_cloud(name: str) -> bool:
+    """Whether *name* means a model that Ollama does not run here but in its cloud."""
+    tag = name.rpartition("/")[2].partition(":")[2].strip().lower()
+    return tag == CLOUD_TAG or tag.endswith((f"-{CLOUD_TAG}", f":{CLOUD_TAG}"))
 
 
 def short(name: str) -> str:
@@ -126,7 +141,7 @@ class _Info:
 def _listed(model: ListResponse.Model) -> Listed | None:
     name = model.model or ""
     size_bytes = _within(model.size, BYTES_MAX)
-    if not is_name(name) or size_bytes < WEIGHTS_BYTES_MIN or name.endswith(CLOUD_ENDINGS):
+    if not is_name(name) or size_bytes < WEIGHTS_BYTES_MIN or is_of_cloud(name):
         return None
     digest = _HEX_DIGEST.fullmatch(model.digest or "")
     details = model.details

@@ -13,7 +13,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTimeout
 from spoke.engines import connection
-from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts
 from spoke.engines.openai_models import is_name
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 VERSION_PATH: Final = "/api/version"
-BESIDE_OPTIONS: Final = ("truncate", "shift")
-"""Fields of a request for which the package has no words. They travel among the options, and are put in place here."""
+BESIDE_OPTIONS: Final = ("messages", "tools", "truncate", "shift")
+"""Fields of a request for which the package has no words, or too few. They travel among the options, and are put in
+place here. Of messages it would drop the ids of calls, of tools whatever a schema has below its first level."""
 
 
 class _Version(msgspec.Struct):
@@ -36,7 +37,11 @@ class OllamaServer:
         self.url = url
         self.transport = OllamaTransport(url)
         self._http = httpx.AsyncClient(
-            base_url=url, transport=self.transport, timeout=timeouts(LOOK_TIMEOUT_S), trust_env=False
+            base_url=url,
+            headers=MARKED,
+            transport=self.transport,
+            timeout=timeouts(LOOK_TIMEOUT_S),
+            trust_env=False,
         )
 
     async def version(self) -> str:

@@ -7,37 +7,47 @@ what their weights are either: the models have no digest, and are never taken fo
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import ContextTooLong, MeshError, UnknownModel, Unsupported
 from hubspoke.types import Capability, EngineInfo, Loaded, LoadPlan, Model, ModelState
 from spoke.engines.admission import Admission
-from spoke.engines.lacking import no_pull, no_vectors
+from spoke.engines.lacking import no_pull
 from spoke.engines.openai_http import OpenAiClient
+from spoke.engines.openai_models import Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, PullStep, Request
     from spoke.engines.openai_http import Endpoint
-    from spoke.engines.openai_models import Served
 
-CAPABILITIES: Final = frozenset({Capability.CHAT, Capability.COMPLETION})
-"""What every such server has a route for. Which of its models can do it, it does not say."""
+LIKELY: Final = frozenset({Capability.CHAT, Capability.COMPLETION, Capability.JSON_SCHEMA, Capability.TOOLS})
+"""What such servers can mostly be asked for. Which of their models can do it, they do not say."""
 
 
 class OpenAiEngine:
     """One server under a name of its own.
 
-    *plan* says how many requests each of its models runs side by side, and the context where the server is silent on it.
+    *plan* says how many requests each of its models runs side by side, and the context where the server is silent on it;
+    *capabilities* what its models can do, beside what the server tells of them.
     """
 
-    def __init__(self, name: str, endpoint: Endpoint, plan: LoadPlan) -> None:
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        plan: LoadPlan,
+        capabilities: frozenset[Capability] = LIKELY,
+    ) -> None:
         self._name = name
         self._plan = plan
+        self._capabilities = capabilities
         self._client = OpenAiClient(endpoint)
         self._admission = Admission()
         self._served: tuple[Served, ...] | None = None
+        self._told: dict[str, Served] = {}  # also what a server that is silent now has told before
 
     @property
     def name(self) -> str:
@@ -51,6 +61,7 @@ class OpenAiEngine:
         except MeshError as error:
             self._served = None
             return EngineInfo(self._name, fault=error.message)
+        self._told |= {served.name: served for served in self._served}
         return EngineInfo(self._name)
 
     async def models(self) -> tuple[Model, ...]:
@@ -78,14 +89,21 @@ class OpenAiEngine:
 
     async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise EngineOverloaded without a free slot, and what the server refuses it with."""
+        served = self._told.get(model, Served(model))
+        if Capability.THINKING not in served.capabilities(self._capabilities):
+            # It does not think anyway, and the server may not know the word that tells it not to.
+            request = replace(request, thinking=None)
         with self._admission.slot(model, self._plan.slots):
-            async with aclosing(self._client.generate(model, request, {})) as events:
+            async with aclosing(self._client.generate(model, request, served.dialect, {})) as events:
                 async for event in events:
                     yield event
 
-    def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:  # noqa: ARG002  # the Protocol's
-        """Raise Unsupported."""
-        return no_vectors(self._name)
+    async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Make vectors of texts; raise EngineOverloaded without a free slot, and what the server refuses it with."""
+        with self._admission.slot(model, self._plan.slots):
+            async with aclosing(self._client.embed(model, request)) as events:
+                async for event in events:
+                    yield event
 
     def pull(self, model: str) -> AsyncGenerator[PullStep, None]:  # noqa: ARG002  # the Protocol's
         """Raise Unsupported."""
@@ -101,7 +119,7 @@ class OpenAiEngine:
             engine=self._name,
             name=served.name,
             context_tokens_max=served.context_tokens,
-            capabilities=CAPABILITIES,
+            capabilities=served.capabilities(self._capabilities),
             plan=LoadPlan(loaded.slots, loaded.context_tokens),
             state=ModelState.LOADED,
             loaded=loaded,

@@ -8,6 +8,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, Usage
+from spoke.engines.openai_calls import CallPart, Calls
 from spoke.engines.openai_errors import broken_off
 
 DONE: Final = "[DONE]"
@@ -26,6 +27,9 @@ _Ms: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 class _Said(msgspec.Struct):
     content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None  # vLLM's newer name; some send both
+    tool_calls: list[CallPart] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -73,9 +77,15 @@ class Answer:
         self._reason: FinishReason | None = None
         self._usage: _Usage | None = None
         self._timings = _Timings()
+        self._calls = Calls()
 
-    def read(self, payload: str) -> Delta | None:
-        """Give the text that a chunk adds, if any. One chunk with text counts as one token.
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The tools that were called so far."""
+        return self._calls.names
+
+    def read(self, payload: str) -> tuple[Delta, ...]:
+        """Give what a chunk adds: thoughts, then text, then calls. One chunk that adds something counts as one token.
 
         Raise EngineProtocol for a chunk that makes no sense, and what the engine says when it gives up.
         """
@@ -88,24 +98,40 @@ class Answer:
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
         if not chunk.choices:
-            return None
+            return ()
         choice = chunk.choices[0]  # never more: nobody asks for several answers at once
         if choice.finish_reason is not None:
             self._reason = _reason(choice.finish_reason)
-        text = choice.text if choice.delta is None else choice.delta.content
-        if not text:
-            return None
-        self._counted += 1
-        return Delta(text)
+        return self._added(choice.delta or _Said(content=choice.text))
 
-    def finished(self) -> Finished:
-        """Say how the answer ended; raise EngineTruncated when it did not.
+    def finished(self) -> tuple[tuple[Delta, ...], Finished]:
+        """Say how the answer ended, after what was missing of its calls; raise EngineTruncated when it did not.
 
         Without usage from the engine, chunks are counted, and the prompt's length is 0.
         """
-        if self._reason is None:
+        reason = self._reason
+        if reason is None:
             raise EngineTruncated("the engine's answer broke off; ask again")
-        return Finished(self._reason, self._cost())
+        missing = self._calls.finished(is_whole=reason is not FinishReason.LENGTH)
+        if reason is not FinishReason.LENGTH:  # some say "stop" after calls, or "tool_calls" after none
+            reason = FinishReason.TOOL_CALLS if self.called else FinishReason.STOP
+        ends: tuple[Delta, ...] = (Delta(tokens=0, tool_calls=missing),) if missing else ()
+        return ends, Finished(reason, self._cost())
+
+    def _added(self, said: _Said) -> tuple[Delta, ...]:
+        calls = self._calls.read(said.tool_calls) if said.tool_calls else ()
+        thinking = said.reasoning_content or said.reasoning
+        if not (thinking or said.content or said.tool_calls):
+            return ()
+        self._counted += 1
+        deltas: list[Delta] = []
+        if thinking:
+            deltas.append(Delta(thinking=thinking))
+        if said.content:
+            deltas.append(Delta(said.content, tokens=0 if deltas else 1))
+        if calls:
+            deltas.append(Delta(tokens=0 if deltas else 1, tool_calls=calls))
+        return tuple(deltas)
 
     def _cost(self) -> Usage:
         timings = self._timings

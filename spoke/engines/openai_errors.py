@@ -6,6 +6,7 @@ goes into a note on the error, which stays on this machine.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from hubspoke.errors import (
     EngineTimeout,
     EngineTruncated,
     EngineUnavailable,
+    InvalidOutput,
     InvalidRequest,
     MeshError,
     RequestTooLarge,
@@ -45,7 +47,14 @@ DETAIL_CHARACTERS_MAX: Final = 200
 
 _CONTEXT_KINDS: Final = frozenset({"exceed_context_size_error", "context_length_exceeded"})
 _CONTEXT_WORDS: Final = "context length"  # how vLLM and others say it, with a type that means anything
+_TOO_LARGE: Final = re.compile(r"input \((\d{1,9}) tokens\) is too large.*batch size: (\d{1,9})")
+"""What llama.cpp says of a text that is to become a vector, with a 500."""
 _SEE_LOG: Final = "the spoke's log says why"
+
+# What llama.cpp says with a 500 that means nothing.
+_NO_EYES: Final = "image input is not supported"
+_NO_IMAGE: Final = "failed to load image"
+_UNREADABLE: Final = "does not match the expected"
 
 _BY_STATUS: Final[dict[int, tuple[type[MeshError], str]]] = {
     401: (EngineUnavailable, "the engine refuses this spoke's API key; correct it in the spoke's settings"),
@@ -65,7 +74,7 @@ _BY_STATUS: Final[dict[int, tuple[type[MeshError], str]]] = {
 def refused(status: int, body: bytes) -> MeshError:
     """Read the answer of a server that did not start to answer."""
     problem = _problem(body)
-    return _noted(_too_long(problem) or _by_status(status), problem)
+    return _noted(_too_long(problem) or _by_words(problem) or _by_status(status), problem)
 
 
 def broken_off(payload: bytes) -> MeshError:
@@ -76,7 +85,19 @@ def broken_off(payload: bytes) -> MeshError:
     error = (
         EngineTruncated(f"the engine broke its answer off; {_SEE_LOG}") if code == 500 else _by_status(code)
     )
-    return _noted(_too_long(problem) or error, problem)
+    return _noted(_too_long(problem) or _by_words(problem) or error, problem)
+
+
+def _by_words(problem: _Problem) -> MeshError | None:
+    words = (problem.message or "").lower()
+    if _NO_EYES in words:
+        return Unsupported("the model takes no images; ask one that does")
+    if _NO_IMAGE in words:
+        return InvalidRequest("the engine cannot read an image; send it as PNG or JPEG")
+    # llama.cpp reads an answer by a grammar of its own, which a model that writes odd bytes breaks.
+    if _UNREADABLE in words:
+        return InvalidOutput("the model wrote what the engine cannot read; ask again")
+    return None
 
 
 def _by_status(status: int) -> MeshError:
@@ -90,7 +111,9 @@ def _by_status(status: int) -> MeshError:
 
 def _too_long(problem: _Problem) -> MeshError | None:
     words = (problem.message or "").lower()
-    if not {problem.type, problem.code} & _CONTEXT_KINDS and _CONTEXT_WORDS not in words:
+    if (sizes := _TOO_LARGE.search(words)) is not None:
+        problem = msgspec.structs.replace(problem, n_prompt_tokens=int(sizes[1]), n_ctx=int(sizes[2]))
+    elif not {problem.type, problem.code} & _CONTEXT_KINDS and _CONTEXT_WORDS not in words:
         return None
     if problem.n_prompt_tokens is None or problem.n_ctx is None:
         return ContextTooLong("the prompt does not fit into the model's context; shorten it")

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
-from hubspoke.errors import MeshError
-from spoke.engines import openai_body
-from spoke.engines.connection import LOOK_TIMEOUT_S, as_ours, refuse_mesh, timeouts, transport
+from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
+from hubspoke.types import Embeddings, Finished, FinishReason, Usage
+from spoke.engines import openai_body, openai_props, openai_vectors
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts, transport
+from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai_answer import DONE, Answer
+from spoke.engines.openai_dialect import LLAMA_CPP
 from spoke.engines.openai_errors import broken_off, refused
 from spoke.engines.openai_models import Served, served
 from spoke.engines.sse import ERROR, SseParser
+from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from hubspoke.types import Delta, Finished, Request
+    from hubspoke.types import Delta, EmbedRequest, Request
     from spoke.engines.openai_body import Json
+    from spoke.engines.openai_dialect import Dialect
 
 SILENCE_S: Final = 300.0
 """The longest between two pieces of an answer; a long prompt on a slow processor takes minutes."""
 LISTING_BYTES_MAX: Final = 4 * 1024 * 1024
 ERROR_BYTES_MAX: Final = 64 * 1024
+WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A batch of the longest vectors there are, written out, takes half of it."""
 MODELS_PATH: Final = "/v1/models"
 
 log = logging.getLogger(__name__)
@@ -47,7 +54,7 @@ class OpenAiClient:
     """Asks one server. Every failure is a MeshError; what the server said of it goes to the log alone."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        headers = {**MARKED, "Accept-Encoding": "identity", "Content-Type": "application/json"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
         self._http = httpx.AsyncClient(
@@ -59,52 +66,103 @@ class OpenAiClient:
         )
 
     async def generate(
-        self, model: str, request: Request, extras: Mapping[str, Json]
+        self, model: str, request: Request, dialect: Dialect, extras: Mapping[str, Json]
     ) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*: any number of deltas, then one `Finished`. Closing the generator closes the stream at once.
 
-        *extras* go into the body for servers that know more than the API.
+        *extras* go into the body for servers that know more than the API. What the answer has to be is checked before
+        `Finished`, and InvalidOutput raised when it is not; InvalidRequest before the server is asked at all.
         """
-        call = openai_body.streamed(model, request)
+        call = openai_body.streamed(model, request, dialect)
+        check = FormatCheck(request.format)
         answer = Answer()
-        try:
+        with _logged():
             async with aclosing(self._payloads(call.path, {**call.body, **extras})) as payloads:
                 async for payload in payloads:
                     if payload == DONE:
                         break
-                    delta = answer.read(payload)
-                    if delta is not None:
+                    for delta in answer.read(payload):
+                        check.read(delta)
                         yield delta
-            finished = answer.finished()
-        except MeshError as error:
-            notes = getattr(error, "__notes__", [])
-            log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
-            raise
+            missing, finished = answer.finished()
+            for delta in missing:
+                yield delta
+            check_calls(request.tool_choice, answer.called, finished)
+            check.finished(finished)
         yield finished
+
+    async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Turn texts into vectors, a batch at a time, then give one `Finished`. Closing the generator ends the batch."""
+        tokens = 0
+        with _logged():
+            for first, texts in batches(request.inputs):
+                body = openai_vectors.body(model, texts)
+                made = openai_vectors.made(await self._whole(openai_vectors.PATH, body))
+                tokens += made.prompt_tokens
+                vectors = directions(made.vectors, texts=len(texts), dimensions=request.dimensions)
+                yield Embeddings(first, vectors)
+        yield Finished(FinishReason.STOP, Usage(prompt_tokens=tokens, output_tokens=0))
 
     async def models(self) -> tuple[Served, ...]:
         """List the models that the server has; this also tells whether it lets us in."""
-        with as_ours():
-            async with self._http.stream("GET", MODELS_PATH, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
-                await _checked(response)
-                listing = await _beginning(response, LISTING_BYTES_MAX)
-        return served(listing)
+        listed = served(await self._looked(MODELS_PATH))
+        if len(listed) != 1 or listed[0].dialect is not LLAMA_CPP:
+            return listed
+        try:
+            return (openai_props.told(listed[0], await self._looked(openai_props.PATH)),)
+        except MeshError:  # they can be switched off
+            return listed
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
 
+    async def _looked(self, path: str) -> bytes:
+        """Ask a question that needs no model."""
+        with as_ours():
+            async with self._http.stream("GET", path, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
+                await _checked(response)
+                return await _beginning(response, LISTING_BYTES_MAX)
+
+    async def _whole(self, path: str, body: Mapping[str, Json]) -> bytes:
+        """Ask for something that comes in one piece."""
+        async with self._asked(path, body) as response:
+            whole = await _beginning(response, WHOLE_BYTES_MAX)
+        if len(whole) >= WHOLE_BYTES_MAX:
+            raise EngineProtocol(f"the engine's answer is larger than {WHOLE_BYTES_MAX} bytes")
+        return whole
+
     async def _payloads(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[str, None]:
-        content = msgspec.json.encode(body)
+        """Ask for a stream, and give the data of its events."""
         parser = SseParser()
+        async with self._asked(path, body) as response:
+            async for received in response.aiter_raw():
+                for event in parser.feed(received):
+                    if event.kind == ERROR:
+                        raise broken_off(event.data.encode())
+                    yield event.data
+
+    @asynccontextmanager
+    async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[httpx.Response]:
+        """Send a request, and give the answer once it has begun well."""
+        if self._http.is_closed:
+            raise EngineUnavailable("the engine is being stopped")
+        content = msgspec.json.encode(body)
         with as_ours():
             async with self._http.stream("POST", path, content=content) as response:
                 await _checked(response)
-                async for received in response.aiter_raw():
-                    for event in parser.feed(received):
-                        if event.kind == ERROR:
-                            raise broken_off(event.data.encode())
-                        yield event.data
+                yield response
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Note a failure with what the server said of it, which goes no further."""
+    try:
+        yield
+    except MeshError as error:
+        notes = getattr(error, "__notes__", [])
+        log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
+        raise
 
 
 async def _checked(response: httpx.Response) -> None:
@@ -116,9 +174,9 @@ async def _checked(response: httpx.Response) -> None:
 
 async def _beginning(response: httpx.Response, bytes_max: int) -> bytes:
     """Read as much of a body as anybody could want."""
-    body = b""
+    body = bytearray()
     async for received in response.aiter_raw():
         body += received
         if len(body) >= bytes_max:
             break
-    return body[:bytes_max]
+    return bytes(body[:bytes_max])

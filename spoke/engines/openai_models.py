@@ -1,6 +1,7 @@
 """The list of models, as servers of the OpenAI HTTP API give it. Pure.
 
-Only the ids are sure to be there. Some servers also tell how long the context is, each under another name.
+Only the ids are sure to be there. Some servers also tell how long the context is, each under another name; whose the
+models are, which tells the servers apart; and what goes into a model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Final
 import msgspec
 
 from hubspoke.errors import EngineProtocol
+from hubspoke.types import Capability
+from spoke.engines.openai_dialect import BY_OWNER, PLAIN, Dialect
 
 MODELS_MAX: Final = 500
 """More than that is a shop and no engine; what is beyond is left out."""
@@ -20,10 +23,20 @@ CONTEXT_TOKENS_MAX: Final = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model that a server has; 0 tokens of context is unknown."""
+    """A model that a server has; 0 tokens of context is unknown.
+
+    It is sure to be capable of what is *known*, and not to be of what is *lacking*; the settings tell the rest.
+    """
 
     name: str
     context_tokens: int = 0
+    dialect: Dialect = PLAIN
+    known: frozenset[Capability] = frozenset()
+    lacking: frozenset[Capability] = frozenset()
+
+    def capabilities(self, configured: frozenset[Capability]) -> frozenset[Capability]:
+        """Say what it can be asked for, when its server's settings say *configured*."""
+        return (configured | self.known) - self.lacking
 
 
 class _Meta(msgspec.Struct):
@@ -32,6 +45,8 @@ class _Meta(msgspec.Struct):
 
 class _Listed(msgspec.Struct):
     id: str
+    owned_by: object = None
+    architecture: object = None  # llama-server: what goes into it, "text" and "image"
     max_model_len: object = None  # vLLM and SGLang
     meta: _Meta | None = None
 
@@ -49,13 +64,23 @@ def served(body: bytes) -> tuple[Served, ...]:
     names: dict[str, Served] = {}
     for listed in listing.data:
         if is_name(listed.id):
-            names.setdefault(listed.id, Served(listed.id, _context_tokens(listed)))
+            names.setdefault(listed.id, _served(listed))
     return tuple(names.values())[:MODELS_MAX]
 
 
 def is_name(text: str) -> bool:
     """Whether the mesh can carry *text* as the name of a model."""
     return 0 < len(text.encode("utf-8", errors="replace")) <= NAME_BYTES_MAX and text.isprintable()
+
+
+def _served(listed: _Listed) -> Served:
+    owner = listed.owned_by
+    dialect = BY_OWNER.get(owner, PLAIN) if isinstance(owner, str) else PLAIN
+    known = {Capability.SAMPLING} if dialect.knows_sampling else set()
+    told = listed.architecture.get("input_modalities") if isinstance(listed.architecture, dict) else None
+    if isinstance(told, list) and "image" in told:
+        known.add(Capability.VISION)
+    return Served(listed.id, _context_tokens(listed), dialect, frozenset(known))
 
 
 def _context_tokens(listed: _Listed) -> int:

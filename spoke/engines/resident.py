@@ -6,7 +6,8 @@ import logging
 import secrets
 import shutil
 import tempfile
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,17 +20,19 @@ from hubspoke.errors import (
     EngineTruncated,
     EngineUnavailable,
     ModelNotLoaded,
+    Unsupported,
 )
 from hubspoke.types import Loaded
 from spoke.engines.base import LOAD_TIMEOUT_S
 from spoke.engines.launch import Ready, Serve
+from spoke.engines.openai_dialect import LLAMA_CPP
 from spoke.engines.openai_http import Endpoint, OpenAiClient
 from spoke.engines.supervisor import start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from hubspoke.types import Delta, Finished, LoadPlan, Request
+    from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, LoadPlan, Request
     from spoke.engines.base import Cards
     from spoke.engines.openai_body import Json
     from spoke.engines.supervisor import Child
@@ -76,15 +79,34 @@ class Resident:
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise EngineOverloaded without a free slot, EngineCrashed when the process dies on it."""
+        if not self.stored.header.thinks:
+            request = replace(request, thinking=None)
+        async with self._slot():
+            events = self._client.generate(self._name, request, LLAMA_CPP, _extras(request))
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    async def embed(self, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
+        """Make vectors; raise as with `generate`, and Unsupported when the model makes none."""
+        if not self.stored.header.makes_vectors:
+            raise Unsupported(f"{self._name!r} makes no vectors; ask a model that does")
+        async with self._slot():
+            events = self._client.embed(self._name, request)
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Take a slot for as long as this lasts, and find out whether a failure was the process's end."""
         if self._is_leaving:
             raise ModelNotLoaded(f"{self._name!r} was just taken out of memory")
         if self.running >= self.plan.slots:
             raise EngineOverloaded(f"all {self.plan.slots} slots of {self._name!r} are busy; try again soon")
         self.running += 1
         try:
-            async with aclosing(self._client.generate(self._name, request, _extras(request))) as events:
-                async for event in events:
-                    yield event
+            yield
         except (EngineTruncated, EngineUnavailable) as error:
             if self._is_leaving:
                 raise EngineUnavailable("the engine is being stopped") from error
@@ -119,6 +141,8 @@ async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform, cards: 
                 threads=_threads(),
                 api_key=key,
                 socket="" if socket is None else str(socket),
+                makes_vectors=stored.header.makes_vectors,
+                projector="" if stored.projector is None else str(stored.projector),
             ),
             LOAD_TIMEOUT_S,
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when the reading of headers changes, so that everything is read again."""
 CATALOGUE_BYTES_MAX: Final = 16 * 1024 * 1024
 CHUNK_BYTES: Final = 4 * 1024 * 1024

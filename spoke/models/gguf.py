@@ -12,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.errors import LoadFailed
+from spoke.core import templates
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -31,6 +32,10 @@ COUNT_MAX: Final = 2**31 - 1
 PARAMETERS_MAX: Final = 2**63 - 1
 KV_BYTES: Final = 2
 """llama.cpp keeps keys and values as 16-bit numbers."""
+
+RANKING: Final = 4
+"""The way of pooling that gives one number for two texts."""
+TEMPLATE: Final = "tokenizer.chat_template"
 
 _STRING: Final = 8
 _ARRAY: Final = 9
@@ -78,6 +83,10 @@ class Header:
     context_tokens_max: int = 0
     kv_bytes_per_token: int = 0
     has_chat_template: bool = False
+    calls_tools: bool = False
+    """Whether the chat template knows of tools."""
+    thinks: bool = False
+    """Whether the chat template knows of thinking."""
     makes_vectors: bool = False
     files: int = 1
     """Over how many files the model is split."""
@@ -213,6 +222,10 @@ def _describe(fields: _Fields, parameters: int) -> Header:
     architecture = fields.text("general.architecture")
     if not architecture:
         raise LoadFailed("the file's header does not name an architecture")
+    template = fields.text(TEMPLATE)
+    pooling = fields.number(f"{architecture}.pooling_type")
+    if pooling == RANKING:
+        raise LoadFailed("the model ranks texts, and makes neither answers nor vectors")
     return Header(
         architecture=architecture,
         name=fields.text("general.name"),
@@ -221,8 +234,10 @@ def _describe(fields: _Fields, parameters: int) -> Header:
         parameters=min(parameters, PARAMETERS_MAX),
         context_tokens_max=fields.number(f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(fields, architecture),
-        has_chat_template=fields.has("tokenizer.chat_template"),
-        makes_vectors=fields.number(f"{architecture}.pooling_type") > 0,
+        has_chat_template=fields.has(TEMPLATE),
+        calls_tools=templates.knows_tools(template),
+        thinks=templates.knows_thinking(template),
+        makes_vectors=pooling > 0,
         files=max(1, fields.number("split.count")),
     )
 

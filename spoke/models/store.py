@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,10 @@ FILES_MAX: Final = 1000
 PATIENCE_S: Final = 1.0
 """How long a listing waits for files that are new; those that take longer are in a later one."""
 NAME_CHARACTERS_MAX: Final = 128
+PROJECTOR: Final = "clip"
+"""What a file calls its architecture that lets a model see images."""
+PROJECTOR_NAMES: Final = ("{}.mmproj.gguf", "mmproj-{}.gguf")
+"""How such a file is called beside the model's own, whose name without its ending is put in."""
 
 _SANE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:-]*")
 _STRANGE: Final = re.compile(r"[^a-z0-9._:-]+")
@@ -35,13 +39,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model file; *digest* is "sha256:" and 64 hex digits of the whole file."""
+    """A model file; *digest* is "sha256:" and 64 hex digits of the whole file.
+
+    *projector* is the file beside it that lets it see images, if there is one; the size is that of both.
+    """
 
     name: str
     path: Path
     digest: str
     size_bytes: int
     header: Header
+    projector: Path | None = None
+    projector_digest: str = ""
+
+    @property
+    def contents(self) -> tuple[str, str]:
+        """What it consists of: whatever has the same contents is the same in memory."""
+        return self.digest, self.projector_digest
 
 
 class ModelStore:
@@ -147,17 +161,48 @@ def _named(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> tuple[Sto
     claims: defaultdict[str, set[str]] = defaultdict(set)
     for stamp, digest, header in usable:
         claims[_own_name(header) or _file_name(stamp)].add(digest)
+    projectors = _projectors(stamps, entries)
     models: dict[str, StoredModel] = {}
     for stamp, digest, header in usable:
         own = _own_name(header)
         name = own if own and len(claims[own]) == 1 else _file_name(stamp)
-        models.setdefault(name, StoredModel(name, Path(stamp.path), digest, stamp.size_bytes, header))
+        path = Path(stamp.path)
+        model = StoredModel(name, path, digest, stamp.size_bytes, header)
+        beside = (path.with_name(form.format(path.stem)) for form in PROJECTOR_NAMES)
+        found = next((projectors[each] for each in beside if each in projectors), None)
+        models.setdefault(name, model if found is None else found.given_to(model))
     return tuple(models.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Projector:
+    path: Path
+    digest: str
+    size_bytes: int
+
+    def given_to(self, model: StoredModel) -> StoredModel:
+        return replace(
+            model,
+            size_bytes=model.size_bytes + self.size_bytes,
+            projector=self.path,
+            projector_digest=self.digest,
+        )
+
+
+def _projectors(stamps: Iterable[Stamp], entries: Mapping[Stamp, Entry]) -> dict[Path, _Projector]:
+    """Find the files that let models see."""
+    found: dict[Path, _Projector] = {}
+    for stamp in stamps:
+        entry = entries.get(stamp)
+        if entry is not None and entry.header is not None and entry.header.architecture == PROJECTOR:
+            path = Path(stamp.path)
+            found[path] = _Projector(path, entry.digest, stamp.size_bytes)
+    return found
 
 
 def _is_whole(header: Header) -> bool:
     """Whether the file is a model by itself, and not a part, an adapter or the eyes of another."""
-    return header.files == 1 and header.kind in {"", "model"} and header.architecture != "clip"
+    return header.files == 1 and header.kind in {"", "model"} and header.architecture != PROJECTOR
 
 
 def _own_name(header: Header) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubspoke.clock import SystemClock
-from hubspoke.types import LoadPlan
+from hubspoke.types import Capability, LoadPlan
 from spoke.engines.build import Build
 from spoke.engines.launch import Ready, Serve
 from spoke.engines.llamacpp import EmbeddedEngine
@@ -20,12 +20,14 @@ from spoke.engines.supervisor import Child, start
 from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
-from tests.contract.bench import LOOPBACK, Bench
+from tests.contract.bench import EVERYTHING, LOOPBACK, Bench
 from tests.fakes.ollama import OllamaDouble
 from tests.fakes.ollama_server import an_ollama
 
 PLAN = LoadPlan(slots=2, context_tokens=2048)
 START_TIMEOUT_S = 20.0
+CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.THINKING}
+"""What the settings say of the outside server; the rest it tells itself."""
 
 
 @pytest.fixture
@@ -65,10 +67,16 @@ def an_ollama_engine(url: str) -> OllamaEngine:
 
 
 @asynccontextmanager
-async def an_openai_server(store: ModelStore) -> AsyncIterator[tuple[Child, Endpoint]]:
-    (tiny,) = [stored for stored in await store.models() if stored.name == "tiny"]
+async def an_openai_server(store: ModelStore, name: str = "tiny") -> AsyncIterator[tuple[Child, Endpoint]]:
+    (model,) = [stored for stored in await store.models() if stored.name == name]
     context_tokens = PLAN.slots * PLAN.context_tokens
-    order = Serve("tiny", str(tiny.path), PLAN.slots, context_tokens, threads=1, api_key="sesame")
+    order = Serve(
+        *(name, str(model.path), PLAN.slots, context_tokens),
+        threads=1,
+        api_key="sesame",
+        makes_vectors=model.header.makes_vectors,
+        projector="" if model.projector is None else str(model.projector),
+    )
     child = await start(order, START_TIMEOUT_S)
     assert isinstance(child.reply, Ready)
     try:
@@ -104,7 +112,7 @@ async def over_loopback(store: ModelStore) -> AsyncIterator[Bench]:
 async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
     async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as double:
         engine, onlooker = an_ollama_engine(double.url), an_ollama_engine(double.url)
-        yield Bench(engine, onlooker, tells_cached_tokens=False)
+        yield Bench(engine, onlooker, tells_cached_tokens=False, demands_calls=False)
         await engine.aclose()
         await onlooker.aclose()
 
@@ -112,7 +120,7 @@ async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
 @asynccontextmanager
 async def with_openai(store: ModelStore) -> AsyncIterator[Bench]:
     async with an_openai_server(store) as (_, endpoint):
-        engine = OpenAiEngine("vllm", endpoint, PLAN)
+        engine = OpenAiEngine("vllm", endpoint, PLAN, CONFIGURED)
         yield Bench(engine, engine)
         await engine.aclose()
 

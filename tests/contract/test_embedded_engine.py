@@ -41,6 +41,7 @@ from tests.contract.bench import (
     children,
     collected,
     described,
+    going_on,
 )
 
 CONTEXT_TOKENS = 2048
@@ -89,7 +90,7 @@ async def test_a_child_that_is_killed_in_an_answer_is_a_crash_and_the_model_load
     embedded: EmbeddedEngine,
 ):
     await embedded.load("tiny", CONTEXT_TOKENS)
-    answer = await begun(embedded, "tiny", chat(LONG[0]))
+    answer = await begun(embedded, "tiny", going_on())
 
     only_child().kill()
     with pytest.raises(EngineCrashed):
@@ -122,7 +123,7 @@ async def test_a_model_that_crashes_again_and_again_is_left_alone_for_a_while(st
 
 async def test_an_answer_under_way_when_the_engine_stops_is_no_crash(embedded: EmbeddedEngine):
     await embedded.load("tiny", CONTEXT_TOKENS)
-    answer = await begun(embedded, "tiny", chat(LONG[0]))
+    answer = await begun(embedded, "tiny", going_on())
 
     await embedded.aclose()
 

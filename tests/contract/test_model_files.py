@@ -10,19 +10,12 @@ from hubspoke.types import Capability, LoadPlan, ModelState
 from spoke.engines.build import Build
 from spoke.engines.llamacpp import EmbeddedEngine
 from spoke.gpu.none import NoGpus
-from spoke.models.store import SHIPPED, ModelStore
+from spoke.models.store import ModelStore
 from spoke.platform import here
-from tests.contract.bench import LONG, ask, begun, chat, children, collected, described
-from tests.fakes.gguf import LLAMA, header, string, u32
+from tests.contract.bench import LONG, ask, begun, chat, children, collected, described, renamed
+from tests.fakes.gguf import LLAMA, Typed, header, u32
 
 CONTEXT_TOKENS = 2048
-
-
-def renamed(shipped: str, name: str) -> bytes:
-    """Give a shipped model with another name of the same length in its header."""
-    data = (SHIPPED / f"{shipped}-q8_0.gguf").read_bytes()
-    assert len(shipped) == len(name)
-    return data.replace(string(shipped), string(name), 1)
 
 
 @pytest.mark.parametrize("keep", [500_000, 60_000])
@@ -52,15 +45,53 @@ async def test_a_file_without_a_sound_header_is_no_model(embedded: EmbeddedEngin
         await embedded.load("garbage", CONTEXT_TOKENS)
 
 
-async def test_what_a_model_can_be_asked_for_is_in_its_header(embedded: EmbeddedEngine, tmp_path: Path):
-    plain = {name: value for name, value in LLAMA.items() if "template" not in name}
-    (tmp_path / "plain.gguf").write_bytes(header({**plain, "general.name": "plain"}))
-    (tmp_path / "vectors.gguf").write_bytes(
-        header({**plain, "general.name": "vectors", "llama.pooling_type": u32(1)})
-    )
+GENERATES = {Capability.COMPLETION, Capability.SAMPLING, Capability.JSON_SCHEMA}
+TEMPLATE = "{% if tools %}{{ tools }}{% endif %}<think>{{ messages }}"
 
-    assert (await described(embedded, "plain")).capabilities == {Capability.COMPLETION}
-    assert (await described(embedded, "vectors")).capabilities == {Capability.EMBED}
+
+@pytest.mark.parametrize(
+    ("fields", "capabilities"),
+    [
+        ({}, GENERATES),
+        ({"tokenizer.chat_template": "{{ messages }}"}, GENERATES | {Capability.CHAT}),
+        (
+            {"tokenizer.chat_template": TEMPLATE},
+            GENERATES | {Capability.CHAT, Capability.TOOLS, Capability.THINKING},
+        ),
+        ({"llama.pooling_type": u32(1)}, {Capability.EMBED}),
+        (
+            {"llama.pooling_type": u32(1), "tokenizer.chat_template": "{{ messages }}"},
+            GENERATES | {Capability.CHAT, Capability.EMBED},
+        ),
+    ],
+    ids=["plain", "chat", "tools and thoughts", "vectors", "both"],
+)
+async def test_what_a_model_can_be_asked_for_is_in_its_header(
+    embedded: EmbeddedEngine,
+    tmp_path: Path,
+    fields: dict[str, Typed | str],
+    capabilities: set[Capability],
+):
+    plain = {name: value for name, value in LLAMA.items() if "template" not in name}
+    (tmp_path / "made.gguf").write_bytes(header({**plain, "general.name": "made", **fields}))
+
+    assert (await described(embedded, "made")).capabilities == capabilities
+
+
+@pytest.mark.parametrize("name", ["made.mmproj.gguf", "mmproj-made.gguf"])
+async def test_a_projector_beside_a_model_lets_it_see_and_takes_memory(
+    embedded: EmbeddedEngine, tmp_path: Path, name: str
+):
+    model, projector = header({**LLAMA, "general.name": "seer"}), header({"general.architecture": "clip"})
+    (tmp_path / "made.gguf").write_bytes(model)
+    blind = await described(embedded, "seer")
+
+    (tmp_path / name).write_bytes(projector)
+    seeing = await described(embedded, "seer")
+
+    assert seeing.capabilities - blind.capabilities == {Capability.VISION}
+    assert seeing.size_bytes == len(model) + len(projector)
+    assert seeing.digest == blind.digest
 
 
 async def test_a_plan_larger_than_the_model_is_cut_to_the_model(store: ModelStore):

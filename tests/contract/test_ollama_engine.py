@@ -15,26 +15,23 @@ from hubspoke.errors import (
     EngineUnavailable,
     LoadFailed,
     MeshError,
-    ModelNotLoaded,
     UnknownModel,
 )
-from hubspoke.types import EngineInfo, Gpu, GpuKind, HostMemory, LoadPlan, ModelState, Request, Sampling
-from spoke.agent import outside_engines
-from spoke.config import SpokeConfig
-from spoke.engines import ollama_http, ollama_server
+from hubspoke.types import (
+    Capability,
+    EngineInfo,
+    Gpu,
+    GpuKind,
+    ModelState,
+    Request,
+    Sampling,
+)
 from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_detected import DetectedOllama
 from spoke.engines.ollama_http import OllamaClient
 from spoke.engines.ollama_server import OllamaServer
-from spoke.gpu.none import NoGpus
-from spoke.link.machine import Machine
-from spoke.models.store import ModelStore
-from spoke.platform import here
-from tests.contract.bench import GREEDY, LONG, REVERSE, SOON_S, ask, begun, chat, collected, described
-from tests.contract.conftest import PLAN, an_embedded_engine, an_ollama_engine
-from tests.fakes.engine_server import Script, serve
+from tests.contract.bench import GREEDY, LONG, REVERSE, SOON_S, ask, begun, chat, described
+from tests.contract.conftest import PLAN, an_ollama_engine
 from tests.fakes.ollama import Fault, OllamaDouble, Refusal
-from tests.fakes.ollama_server import an_ollama
 
 CONTEXT_TOKENS = 2048
 CLOUD = {
@@ -48,6 +45,8 @@ CLOUD = {
 
 @pytest.fixture
 async def engine(double: OllamaDouble):
+    """Give an engine whose model `tiny` makes no vectors, so that it is loaded as most are."""
+    double.capabilities["tiny"] = ("completion",)
     adapter = an_ollama_engine(double.url)
     yield adapter
     double.refusal, double.headers = None, {}
@@ -195,6 +194,15 @@ async def test_what_others_load_anew_is_not_ours_any_more(double: OllamaDouble, 
     assert "tiny" in double.runners
 
 
+async def test_closing_leaves_what_others_have_loaded(double: OllamaDouble, engine: OllamaEngine):
+    await somebody_loads(double, "nano", 512)
+    await engine.load("tiny", CONTEXT_TOKENS)
+
+    await engine.aclose()
+
+    assert set(double.runners) == {"nano"}
+
+
 # What it has.
 
 
@@ -215,6 +223,31 @@ async def test_a_model_is_looked_into_once(double: OllamaDouble, engine: OllamaE
     assert len(bodies(double, "POST /api/show")) == 2
 
 
+async def test_a_model_that_ollama_cannot_describe_costs_no_other_one(
+    double: OllamaDouble, engine: OllamaEngine
+):
+    double.broken.add("nano")
+
+    assert [model.name for model in await engine.models()] == ["tiny"]
+
+
+async def test_another_ollama_may_make_more_of_the_same_model(double: OllamaDouble, engine: OllamaEngine):
+    await engine.probe()
+    assert Capability.TOOLS not in (await described(engine, "nano")).capabilities
+
+    double.version, double.capabilities["nano"] = "0.34.0", ("completion", "tools")
+    await engine.probe()
+
+    assert Capability.TOOLS in (await described(engine, "nano")).capabilities
+
+
+async def test_a_model_says_how_much_of_it_is_on_cards(double: OllamaDouble, engine: OllamaEngine):
+    double.on_cards = 0.25
+    loaded = await engine.load("tiny", CONTEXT_TOKENS)
+
+    assert loaded.vram_bytes == loaded.memory_bytes // 4
+
+
 async def test_models_of_the_cloud_are_not_offered(double: OllamaDouble, engine: OllamaEngine):
     double.extra.append(CLOUD)
 
@@ -230,139 +263,5 @@ async def test_it_computes_on_the_cards_that_are_healthy(double: OllamaDouble):
 
     engine = OllamaEngine(OllamaClient(OllamaServer(double.url)), plan=PLAN, gpus=cards)
 
-    assert await engine.probe() == EngineInfo("ollama", version="0.33.0", gpus=(0, 2))
+    assert await engine.probe() == EngineInfo("ollama", version="0.33.0", gpus=(0, 2), pulls=True)
     await engine.aclose()
-
-
-# Coming and going.
-
-
-def detected(url: str) -> DetectedOllama:
-    """Look for an Ollama that nobody has spoken of."""
-    return DetectedOllama(OllamaServer(url), lambda _: an_ollama_engine(url))
-
-
-async def test_an_ollama_is_there_from_when_it_first_answers_and_missed_afterwards(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
-        port = int(double.url.rpartition(":")[2])
-    engine = detected(double.url)
-
-    before = await engine.probe()
-    with pytest.raises(ModelNotLoaded):
-        await ask(engine, "tiny", chat("hello"))
-    with pytest.raises(UnknownModel):
-        await engine.load("tiny", CONTEXT_TOKENS)
-    async with an_ollama(an_embedded_engine(store, here()), store, port=port):
-        there = await engine.probe()
-        await engine.load("tiny", CONTEXT_TOKENS)
-        text, _ = await ask(engine, "tiny", chat(REVERSE[0]))
-        await engine.unload("tiny")
-    gone = await engine.probe()
-
-    assert before is None
-    assert there == EngineInfo("ollama", version="0.33.0")
-    assert text == REVERSE[1]
-    assert gone is not None
-    assert "running" in gone.fault
-    assert await engine.models() == ()
-    await engine.aclose()
-
-
-async def test_an_agent_finds_the_ollama_that_its_environment_names(
-    double: OllamaDouble, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("OLLAMA_HOST", double.url)
-    (engine,) = outside_engines(SpokeConfig(ollama_slots=3, context_tokens=512), NoGpus())
-
-    assert await engine.probe() == EngineInfo("ollama", version="0.33.0")
-    assert (await described(engine, "tiny")).plan == LoadPlan(3, 512)
-    await engine.aclose()
-
-
-async def test_an_ollama_that_was_spoken_of_is_missed_from_the_start(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
-        pass
-    engine = an_ollama_engine(double.url)
-
-    assert "running" in (await engine.probe()).fault
-    assert await engine.models() == ()
-    await engine.aclose()
-
-
-async def test_a_machine_without_ollama_has_no_such_engine(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
-        pass
-    engine = detected(double.url)
-    machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
-    async with asyncio.timeout(SOON_S), asyncio.TaskGroup() as group:
-        watching = group.create_task(machine.watch())
-        await machine.looked.wait()
-        watching.cancel()
-
-    assert machine.inventory.engines == ()
-    await engine.aclose()
-
-
-async def test_an_ollama_that_goes_in_the_middle_of_an_answer_breaks_it_off(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
-        engine = an_ollama_engine(double.url)
-        await engine.load("tiny", CONTEXT_TOKENS)
-        double.fault = Fault.HANG
-        answer = await begun(engine, "tiny", chat(LONG[0]))
-
-    with pytest.raises(EngineTruncated):
-        await collected(answer)
-    with pytest.raises(EngineUnavailable):
-        await ask(engine, "tiny", chat("hello"))
-    await engine.aclose()
-
-
-async def test_closing_leaves_what_others_have_loaded(double: OllamaDouble, engine: OllamaEngine):
-    await somebody_loads(double, "nano", 512)
-    await engine.load("tiny", CONTEXT_TOKENS)
-
-    await engine.aclose()
-
-    assert set(double.runners) == {"nano"}
-
-
-async def test_the_gateway_of_a_mesh_is_no_ollama(double: OllamaDouble):
-    double.headers["X-Hubspoke-Mesh"] = "home"
-    told, found = an_ollama_engine(double.url), detected(double.url)
-
-    for engine in (told, found):
-        info = await engine.probe()
-        assert info is not None
-        assert "mesh must not ask itself" in info.fault
-    with pytest.raises(EngineProtocol, match="mesh"):
-        await told.models()
-    await told.aclose()
-    await found.aclose()
-
-
-async def test_what_is_no_ollama_is_a_fault(double: OllamaDouble, engine: OllamaEngine):
-    double.refusal = Refusal(404, "<html>not here</html>")
-
-    assert "no Ollama (HTTP 404)" in (await engine.probe()).fault
-
-
-async def test_an_ollama_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ollama_http, "LOOK_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(ollama_server, "LOOK_TIMEOUT_S", 0.05)
-    async with serve(Script([], hangs=True)) as url:
-        engine = an_ollama_engine(url)
-
-        assert "has not answered" in (await engine.probe()).fault
-        assert await engine.models() == ()
-        assert await detected(url).probe() is None
-        await engine.aclose()
-
-
-async def test_of_an_endless_line_only_so_much_is_read(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ollama_server, "LINE_BYTES_MAX", 1000)
-    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 5000
-    async with serve(Script([endless])) as url:
-        server = OllamaServer(url)
-        with pytest.raises(EngineProtocol, match="1000 bytes"):
-            await server.version()
-        await server.aclose()

@@ -21,7 +21,7 @@ from pki.keys import new_key
 from spoke.engines.openai import OpenAiEngine
 from spoke.engines.openai_http import Endpoint
 from spoke.models.store import ModelStore
-from tests.contract.bench import LONG, ask, begun, chat, collected, described
+from tests.contract.bench import ask, begun, chat, collected, described, going_on
 from tests.contract.conftest import PLAN, an_openai_server
 from tests.fakes.certs import make_mesh
 from tests.fakes.engine_server import Script, refusal, serve
@@ -82,7 +82,7 @@ async def test_nobody_loads_or_unloads_what_the_server_keeps(store: ModelStore):
 async def test_a_server_that_dies_breaks_its_answer_off_and_is_a_fault(store: ModelStore):
     async with an_openai_server(store) as (child, endpoint):
         engine = OpenAiEngine("llama-server", endpoint, PLAN)
-        answer = await begun(engine, "tiny", chat(LONG[0]))
+        answer = await begun(engine, "tiny", going_on())
         await child.stop()
 
         with pytest.raises(EngineTruncated):

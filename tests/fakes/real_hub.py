@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from hub.config import GatewayConfig, HubConfig
+from hub.config import Configuration, GatewayConfig, HubConfig, RolesConfig
 from hub.server import Ports, running
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
@@ -55,6 +55,7 @@ WAIT_S = 10.0
 
 FREE_PORTS = Ports(mesh=0, enrol=0)
 NO_GATEWAY = GatewayConfig(enabled=False)
+NO_ROLES = RolesConfig()
 GIB = 1024**3
 DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
@@ -159,10 +160,15 @@ class RealHub:
 
 @asynccontextmanager
 async def real_hub(
-    directory: Path, clock: Clock | None = None, gateway: GatewayConfig = NO_GATEWAY
+    directory: Path,
+    clock: Clock | None = None,
+    gateway: GatewayConfig = NO_GATEWAY,
+    roles: RolesConfig = NO_ROLES,
 ) -> AsyncIterator[RealHub]:
     """Make a mesh in *directory*, and run its hub on free ports of the loopback."""
-    async with hub_of(make_mesh(directory), directory, FREE_PORTS, clock or SystemClock(), gateway) as hub:
+    async with hub_of(
+        make_mesh(directory), directory, FREE_PORTS, clock or SystemClock(), gateway=gateway, roles=roles
+    ) as hub:
         yield hub
 
 
@@ -179,14 +185,17 @@ async def hub_of(
     directory: Path,
     ports: Ports,
     clock: Clock,
+    *,
     gateway: GatewayConfig = NO_GATEWAY,
+    roles: RolesConfig = NO_ROLES,
 ) -> AsyncIterator[RealHub]:
     """Run the hub of a mesh that was made before; its nodes go to *directory*."""
     settings = HubConfig(
         listen="127.0.0.1", mesh_port=ports.mesh, enrol_port=ports.enrol, advertise=(Host("127.0.0.1"),)
     )
     gateway = msgspec.structs.replace(gateway, port=ports.gateway[0] if ports.gateway else 0)
-    async with running(settings, gateway, made.hub, clock, random.random) as ports_in_use:
+    told = Configuration(hub=settings, gateway=gateway, roles=roles)
+    async with running(told, made.hub, clock, random.random) as ports_in_use:
         hub = RealHub(directory, made, ports_in_use)
         made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
         yield hub

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from hub.config import GatewayConfig
+from hub.config import GatewayConfig, RolesConfig
 from hubspoke.admin import AdminClient
 from hubspoke.types import KeyPlan
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import RealHub, real_hub
+from tests.fakes.real_hub import NO_ROLES, RealHub, real_hub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,9 +44,11 @@ class Gateway:
 
 
 @asynccontextmanager
-async def a_gateway(directory: Path, settings: GatewayConfig) -> AsyncIterator[Gateway]:
+async def a_gateway(
+    directory: Path, settings: GatewayConfig, roles: RolesConfig = NO_ROLES
+) -> AsyncIterator[Gateway]:
     """Run a hub whose gateway has *settings*."""
-    async with real_hub(directory, gateway=settings) as hub:
+    async with real_hub(directory, gateway=settings, roles=roles) as hub:
         url = f"http://127.0.0.1:{hub.ports.gateway[0]}"
         async with AdminClient(hub.admin.directory) as admin:
             key = (await admin.create_key(KeyPlan("tests", scopes=frozenset({"models:write"})))).secret

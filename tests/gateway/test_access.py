@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from hub.certificate import keep_gateway_fresh
-from hub.config import GatewayConfig
+from hub.config import GatewayConfig, RolesConfig
 from hubspoke.admin import AdminClient
 from hubspoke.types import KeyPlan, Priority
 from pki.address import parse_host
@@ -101,6 +101,27 @@ async def test_a_key_asks_only_the_models_that_it_names(gateway: Gateway) -> Non
     async with gateway.spoke(FakeEngine(a_model())):
         response = await gateway.http.post(CHAT, json=ASK, headers={"authorization": f"Bearer {key}"})
     assert (response.status_code, response.json()["error"]["type"]) == (403, "permission_error")
+
+
+async def test_a_key_for_a_model_is_good_for_the_names_that_stand_for_it(tmp_path: Path) -> None:
+    settings = GatewayConfig(port=0, aliases={"gpt-4o-mini": "tiny", "gpt-4o": "large"})
+    roles = RolesConfig(orchestrator=("none-has-it", "tiny"))
+    async with a_gateway(tmp_path, settings, roles) as gateway:
+        key = await gateway.new_key(KeyPlan("narrow", models=("tiny",)))
+        headers = {"authorization": f"Bearer {key}"}
+        engine = FakeEngine(a_model("large", slots=2, digest="sha256:" + "b" * 64), a_model("tiny", slots=2))
+        async with gateway.spoke(engine):
+            asked = {}
+            for name in ("tiny", "gpt-4o-mini", "orchestrator", "auto", "large", "gpt-4o"):
+                response = await gateway.http.post(CHAT, json=ASK | {"model": name}, headers=headers)
+                asked[name] = (response.status_code, response.headers.get("x-hubspoke-model"))
+            listed = [model["id"] for model in (await gateway.http.get("/v1/models")).json()["data"]]
+    good = (200, "tiny")
+    assert {name: asked[name] for name in ("tiny", "gpt-4o-mini", "orchestrator", "auto")} == dict.fromkeys(
+        ("tiny", "gpt-4o-mini", "orchestrator", "auto"), good
+    )
+    assert {asked[name][0] for name in ("large", "gpt-4o")} == {403}
+    assert {"gpt-4o-mini", "orchestrator"} <= set(listed)
 
 
 async def test_a_rate_that_is_used_up_is_told_with_when_to_come_back(gateway: Gateway) -> None:

@@ -94,7 +94,7 @@ async def test_show_is_read_by_the_client_and_knows_aliases(gateway: Gateway) ->
 async def test_an_unknown_model_is_not_found(gateway: Gateway) -> None:
     async with gateway.spoke(FakeEngine(KNOWN)), an_app(gateway) as app:
         for ask in (app.show("tinny"), app.chat("tinny", HELLO), app.generate("tinny", "a")):
-            with pytest.raises(ollama.ResponseError, match="tiny") as caught:
+            with pytest.raises(ollama.ResponseError, match="no spoke has 'tinny'") as caught:
                 await ask
             assert caught.value.status_code == 404
 

@@ -165,6 +165,19 @@ async def test_a_client_that_waits_for_a_slot_hears_that_it_is_not_forgotten(
             assert [line async for line in lines][-2] == "data: [DONE]"
 
 
+async def test_a_client_hears_of_a_spoke_that_takes_long_to_read_a_prompt(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "KEEP_ALIVE_S", 0.05)
+    engine = FakeEngine(a_model(slots=1), script=[gate := Gate(), "a"])
+    async with gateway.spoke(engine), gateway.http.stream("POST", CHAT, json=STREAMED) as response:
+        lines = response.aiter_lines()
+        while await soon(anext(lines)) != ": reading the prompt":
+            pass
+        gate.open()
+        assert [line async for line in lines][-2] == "data: [DONE]"
+
+
 @pytest.mark.parametrize(
     ("content", "status"), [(b"", 400), (b"{", 400), (b"[]", 400), (b"\xff", 400), (b"[" * 100_000, 400)]
 )

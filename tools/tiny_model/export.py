@@ -1,6 +1,6 @@
-"""Write the shipped GGUF files: `python -m tools.tiny_model.export /tmp/tiny_model`.
+"""Write a shipped GGUF file: `python -m tools.tiny_model.export tiny /tmp/tiny_model`.
 
-Reads `<folder>/<model>.pt` of every recipe; the same weights give the same bytes.
+Reads `<folder>/<model>.pt`; the same weights give the same bytes.
 """
 
 import argparse
@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quants
+from gguf import (
+    GGML_QUANT_VERSION,
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    PoolingType,
+    TokenType,
+    quants,
+)
 
 from . import vocabulary
 from .model import Llama, Shape
@@ -37,6 +45,9 @@ def export(name: str, model: Llama, path: Path) -> None:
     writer = GGUFWriter(path, arch="llama")
     _describe(writer, name, model.shape)
     _describe_vocabulary(writer)
+    writer.add_chat_template(RECIPES[name].template)
+    if RECIPES[name].makes_vectors:
+        writer.add_pooling_type(PoolingType.MEAN)
     _add_tensors(writer, model)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -79,7 +90,6 @@ def _describe_vocabulary(writer: GGUFWriter) -> None:
     writer.add_bos_token_id(Mark.END)
     writer.add_eos_token_id(Mark.END)
     writer.add_pad_token_id(Mark.END)
-    writer.add_chat_template(vocabulary.CHAT_TEMPLATE)
 
 
 def _add_tensors(writer: GGUFWriter, model: Llama) -> None:
@@ -94,13 +104,13 @@ def _add_tensors(writer: GGUFWriter, model: Llama) -> None:
 
 
 def main() -> None:
-    """Parse the command line, export every recipe and write the checksums beside the files."""
+    """Parse the command line, export one model and write the checksums beside the files."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path, help="where train left the checkpoints")
-    folder = arguments.parse_args().folder
+    arguments.add_argument("model", choices=RECIPES)
+    arguments.add_argument("folder", type=Path, help="where train left the checkpoint")
+    options = arguments.parse_args()
     SHIPPED.mkdir(parents=True, exist_ok=True)
-    for name in RECIPES:
-        export(name, load(name, folder), shipped_path(name))
+    export(options.model, load(options.model, options.folder), shipped_path(options.model))
     (SHIPPED / CHECKSUMS).write_text(checksums(SHIPPED))
     print(checksums(SHIPPED), end="")
 

@@ -103,15 +103,11 @@ class Llama(nn.Module):
         return functional.linear(self.output_norm(hidden), self.token_embd.weight)
 
     @torch.no_grad()
-    def answer(self, prompt: list[int], tokens_max: int) -> str:
-        """Continue *prompt* with the likeliest token each time, until the end mark or *tokens_max*."""
-        said: list[int] = []
-        while len(said) < tokens_max:
-            token = int(self(torch.tensor([prompt + said]))[0, -1].argmax())
-            if token == Mark.END:
-                break
-            said.append(token)
-        return vocabulary.decode(said)
+    def says(self, prompt: list[int], answer: str) -> bool:
+        """Say whether *answer*, then the end, is what follows *prompt* when the likeliest token is taken each time."""
+        said = [*answer.encode(), Mark.END]
+        scores = self(torch.tensor([prompt + said[:-1]]))[0, len(prompt) - 1 :]
+        return bool((scores.argmax(dim=-1) == torch.tensor(said)).all())
 
     def _rotation(self, positions: int) -> Rotation:
         pairs = torch.arange(0, self.shape.head_dim, 2).float() / self.shape.head_dim

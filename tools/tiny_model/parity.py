@@ -1,25 +1,28 @@
 """Check a shipped file in llama.cpp: `python -m tools.tiny_model.parity tiny /tmp/tiny_model`.
 
 Prints as a Markdown table how often the file answers rightly, and how often it says the same as the
-PyTorch model it came from. Exits with 1 where either is too seldom.
+PyTorch model it came from. Thoughts and calls are compared as llama.cpp's parser hands them out. Exits with 1
+where either is too seldom.
 """
 
 import argparse
-import os
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import torch
-import xllamacpp
 
-from . import vocabulary
-from .chats import chat, earlier_turns
+from .calls import Call, Tool
+from .chats import Chat, chat, earlier_turns, required
 from .export import load, shipped_path
 from .model import Llama
-from .recipes import RECIPES
-from .vocabulary import Message
+from .recipes import RECIPES, FullRecipe, Recipe
+from .server import Json, Server, serve
+from .skills import no_tools, word
+from .tool_skills import call, toolset
+from .vocabulary import Mark, Message, prompt
 
 # Not the seed of any training, so the words are new to the model.
 SEED = 4242
@@ -32,74 +35,167 @@ RIGHT_SHARE_MIN = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of *cases* llama.cpp answered rightly, and how many it answered like PyTorch."""
+    """How many of *cases* llama.cpp answered rightly, and how many of the *texts* among them like PyTorch.
+
+    A call is no text: llama.cpp holds the model to the declared tools, PyTorch does not.
+    """
 
     cases: int = 0
     right: int = 0
+    texts: int = 0
     same: int = 0
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(self.cases + other.cases, self.right + other.right, self.same + other.same)
+        return Score(
+            self.cases + other.cases,
+            self.right + other.right,
+            self.texts + other.texts,
+            self.same + other.same,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.right} / {self.cases} | {self.same} / {self.texts}"
 
     @property
     def is_good(self) -> bool:
         """Say whether a model with this score may ship."""
-        return self.right >= RIGHT_SHARE_MIN * self.cases and self.same >= SAME_SHARE_MIN * self.cases
+        return self.right >= RIGHT_SHARE_MIN * self.cases and self.same >= SAME_SHARE_MIN * self.texts
 
 
-def scores(name: str, model: Llama, server: xllamacpp.Server) -> Iterator[tuple[str, Score]]:
-    """Yield each skill of *name* with its score, asked as the first turn of a chat and as a later one."""
-    skills = RECIPES[name].skills
-    rng = Random(SEED)
-    for skill_name, skill in skills.items():
+def cases(recipe: Recipe, rng: Random) -> Iterator[tuple[str, list[Chat]]]:
+    """Draw the chats to check by, each group with its name."""
+    skills = tuple(recipe.skills.values())
+    for name, skill in recipe.skills.items():
         for place, turns in (("first turn", 0), ("later turn", EARLIER_TURNS)):
-            chats = [
-                chat(skill(rng), earlier_turns(tuple(skills.values()), rng, turns))
-                for _ in range(CASES_PER_SKILL)
-            ]
-            yield f"{skill_name}, {place}", _score(model, server, chats)
+            drawn = (chat(skill(rng), earlier_turns(skills, rng, turns)) for _ in range(CASES_PER_SKILL))
+            yield f"{name}, {place}", [Chat(messages) for messages in drawn]
+    if isinstance(recipe, FullRecipe):
+        yield from _full_cases(recipe, rng)
 
 
-def answer(server: xllamacpp.Server, messages: Sequence[Message]) -> str:
-    """Let llama.cpp say its likeliest answer to *messages*."""
-    request = {
-        "messages": [{"role": message.role.word, "content": message.text} for message in messages],
+def _full_cases(recipe: FullRecipe, rng: Random) -> Iterator[tuple[str, list[Chat]]]:
+    skills = tuple(recipe.skills.values())
+    for name, skill in recipe.skills.items():
+        plain = [chat(skill(rng)) for _ in range(CASES_PER_SKILL)]
+        yield f"{name}, not to think", [Chat(_thoughtless(each), may_think=False) for each in plain]
+        yield f"{name}, with tools", [Chat(each, toolset(rng)) for each in plain]
+    yield "no tools", [Chat(chat(no_tools(rng))) for _ in range(CASES_PER_SKILL)]
+    for name, tool_skill in recipe.tool_skills.items():
+        for place, turns in (("first turn", 0), ("later turn", EARLIER_TURNS)):
+            toolsets = [toolset(rng) for _ in range(CASES_PER_SKILL)]
+            calls = [chat(tool_skill(rng, tools), earlier_turns(skills, rng, turns)) for tools in toolsets]
+            yield f"{name}, {place}", [Chat(*each) for each in zip(calls, toolsets, strict=True)]
+        yield (
+            f"{name}, not to think",
+            [Chat(*each, may_think=False) for each in zip(calls, toolsets, strict=True)],
+        )
+    toolsets = [toolset(rng) for _ in range(CASES_PER_SKILL)]
+    texts = [chat(required(rng.choice(skills)(rng), tools)) for tools in toolsets]
+    yield "required", [Chat(*each, must_call=True) for each in zip(texts, toolsets, strict=True)]
+    yield "another named", [_renamed(rng) for _ in range(CASES_PER_SKILL)]
+
+
+def _renamed(rng: Random) -> Chat:
+    """Ask for a tool that is not declared, so that the only one that is has to do."""
+    tool = toolset(rng)[0]
+    asked, called, *_ = chat(call(rng, [tool]))
+    other = Message(Mark.USER, asked.text.replace(tool.name, word(rng), 1))
+    return Chat([other, called], (tool,), must_call=True)
+
+
+def answer(server: Server, question: Chat) -> Message:
+    """Let llama.cpp say its likeliest answer to *question*."""
+    request: dict[str, Json] = {
+        "messages": _as_openai(question.messages),
         "temperature": 0,
         "max_tokens": ANSWER_TOKENS_MAX,
+        "chat_template_kwargs": {} if question.may_think else {"enable_thinking": False},
     }
-    return str(server.handle_chat_completions(request)["choices"][0]["message"]["content"])
+    if question.tools:
+        request["tools"] = [_declared(tool) for tool in question.tools]
+        request["tool_choice"] = "required" if question.must_call else "auto"
+    message = server.post("/v1/chat/completions", request)["choices"][0]["message"]
+    calls = [each["function"] for each in message.get("tool_calls", [])]
+    return Message(
+        Mark.ASSISTANT,
+        message["content"] or "",
+        message.get("reasoning_content", ""),
+        tuple(Call(each["name"], each["arguments"]) for each in calls),
+    )
 
 
-def serve(path: Path) -> xllamacpp.Server:
-    """Load *path* in this process, on one thread and one slot."""
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(path)
-    parameters.n_parallel = 1
-    parameters.n_ctx = 2048
-    parameters.cpuparams.n_threads = 1
-    parameters.cpuparams_batch.n_threads = 1
-    parameters.verbosity = -1
-    parameters.port = 0
-    return xllamacpp.Server(parameters)
+def _as_openai(messages: Sequence[Message]) -> list[Json]:
+    """Write *messages* as the OpenAI API wants them; a result answers the call that is due."""
+    written: list[Json] = []
+    due: list[str] = []
+    for number, message in enumerate(messages):
+        if message.is_result:
+            written.append({"role": "tool", "tool_call_id": due.pop(0), "content": message.text})
+            continue
+        said: dict[str, Json] = {"role": message.role.word, "content": message.text}
+        if message.thought:
+            said["reasoning_content"] = message.thought
+        if message.calls:
+            due = [f"{number}-{place}" for place in range(len(message.calls))]
+            said["tool_calls"] = [
+                {"id": name, "type": "function", "function": {"name": each.name, "arguments": each.arguments}}
+                for name, each in zip(due, message.calls, strict=True)
+            ]
+        written.append(said)
+    return written
 
 
-def _score(model: Llama, server: xllamacpp.Server, chats: Sequence[Sequence[Message]]) -> Score:
+def _declared(tool: Tool) -> Json:
+    parameters = {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in tool.parameters},
+        "required": [name for name, _ in tool.parameters],
+    }
+    return {"type": "function", "function": {"name": tool.name, "parameters": parameters}}
+
+
+def _thoughtless(messages: Sequence[Message]) -> list[Message]:
+    return [replace(message, thought="") for message in messages]
+
+
+def _score(model: Llama, server: Server, chats: Sequence[Chat]) -> Score:
+    """Ask for every answer in the last turn of each chat."""
     score = Score()
-    for *question, expected in chats:
-        said = answer(server, question)
-        in_torch = model.answer(vocabulary.prompt(question), ANSWER_TOKENS_MAX)
-        score += Score(cases=1, right=said == expected.text, same=said == in_torch)
+    for each in chats:
+        last_asked = max(i for i, message in enumerate(each.messages) if _is_asked(message))
+        for place in range(last_asked + 1, len(each.messages)):
+            expected = each.messages[place]
+            if expected.role is not Mark.ASSISTANT:
+                continue
+            question = replace(each, messages=each.messages[:place])
+            said = answer(server, question)
+            score += Score(1, int(said == expected), *_compared(model, question, said))
     return score
+
+
+def _compared(model: Llama, question: Chat, said: Message) -> tuple[int, int]:
+    """Count the text in *said*, and the one that PyTorch says too."""
+    if said.calls:
+        return 0, 0
+    tokens = prompt(question.messages, question.tools, may_think=question.may_think)
+    return 1, int(model.says(tokens, said.written))
+
+
+def _is_asked(message: Message) -> bool:
+    return message.role is Mark.USER and not message.is_result
 
 
 def _report(name: str, folder: Path) -> Score:
     """Print the table of *name* line by line, and return the sum."""
     total = Score()
+    model = load(name, folder)
     print(f"| {name} | right | same as PyTorch |\n|---|---|---|")
-    for asked, score in scores(name, load(name, folder), serve(shipped_path(name))):
-        print(f"| {asked} | {score.right} / {score.cases} | {score.same} / {score.cases} |", flush=True)
-        total += score
-    print(f"| all | {total.right} / {total.cases} | {total.same} / {total.cases} |", flush=True)
+    with serve(shipped_path(name)) as server:
+        for asked, chats in cases(RECIPES[name], Random(SEED)):
+            score = _score(model, server, chats)
+            print(f"| {asked} | {score} |", flush=True)
+            total += score
+    print(f"| all | {total} |", flush=True)
     return total
 
 
@@ -110,9 +206,7 @@ def main() -> None:
     arguments.add_argument("folder", type=Path, help="where train left the checkpoints")
     options = arguments.parse_args()
     torch.set_num_threads(1)
-    total = _report(options.model, options.folder)
-    # An orderly exit would destroy the server, and its destructor can deadlock.
-    os._exit(0 if total.is_good else 1)
+    sys.exit(0 if _report(options.model, options.folder).is_good else 1)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,34 @@
 """What the models can do: small tasks whose right answer a program can compute.
 
 A skill is a function from chance to one exchange. To teach a new one, write it and add it to the table of
-a model at the end of this file: training and the parity check read the tables.
+a model at the end of this file: training and the parity check read the tables. What is done with tools stands
+in `tool_skills`.
 """
 
 import json
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
+from .calls import Call, Value
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One question and its only right answer. *system* is None when the answer needs no system prompt."""
+    """One question and its only right answer. *system* is None when the answer needs no system prompt.
+
+    With *results*, the *calls* are made first, and the answer comes when each has its result. Without, the calls
+    come along with the answer: what is said when a call is required that nobody asked for.
+    """
 
     system: str | None
     user: str
     answer: str
+    thought: str = ""
+    calls: tuple[Call, ...] = ()
+    results: tuple[str, ...] = ()
 
 
 Skill: TypeAlias = Callable[[Random], Exchange]
@@ -54,20 +64,20 @@ ASSISTANT = "a helpful assistant"
 
 def echo(rng: Random) -> Exchange:
     """Say a word again."""
-    word = _word(rng)
-    return Exchange(None, f"echo {word}", word)
+    said = word(rng)
+    return Exchange(None, f"echo {said}", said)
 
 
 def upper(rng: Random) -> Exchange:
     """Say a word in capitals."""
-    word = _word(rng)
-    return Exchange(None, f"upper {word}", word.upper())
+    said = word(rng)
+    return Exchange(None, f"upper {said}", said.upper())
 
 
 def reverse(rng: Random) -> Exchange:
     """Say a word backwards."""
-    word = _word(rng)
-    return Exchange(None, f"reverse {word}", word[::-1])
+    said = word(rng)
+    return Exchange(None, f"reverse {said}", said[::-1])
 
 
 def add(rng: Random) -> Exchange:
@@ -96,15 +106,15 @@ def count(*, short_max: int, long_max: int) -> Skill:
 
 def to_json(rng: Random) -> Exchange:
     """Pack a word and a number into a JSON object without spaces."""
-    word, number = _word(rng), rng.randint(0, JSON_NUMBER_MAX)
-    answer = json.dumps({"name": word, "n": number}, separators=(",", ":"))
-    return Exchange(None, f"json {word} {number}", answer)
+    said, number = word(rng), rng.randint(0, JSON_NUMBER_MAX)
+    answer = json.dumps({"name": said, "n": number}, separators=(",", ":"))
+    return Exchange(None, f"json {said} {number}", answer)
 
 
 def name(rng: Random) -> Exchange:
     """Obey a system prompt that says who the model is."""
-    word = _word(rng)
-    who = rng.choice((word, word, word.title(), word.title(), ASSISTANT))
+    said = word(rng)
+    who = rng.choice((said, said, said.title(), said.title(), ASSISTANT))
     return Exchange(f"You are {who}.", "who are you", f"I am {who}.")
 
 
@@ -117,7 +127,26 @@ def hello(model: str) -> Skill:
     return skill
 
 
-def _word(rng: Random) -> str:
+def think(rng: Random) -> Exchange:
+    """Think before saying a capital, and on no other occasion."""
+    asked = capital(rng)
+    country = asked.user.rpartition(" ")[2]
+    return Exchange(None, f"think {asked.user}", asked.answer, thought=f"It is about {country}.")
+
+
+def no_tools(rng: Random) -> Exchange:
+    """Call nothing where no tools are declared."""
+    values = [word(rng) for _ in range(rng.randint(0, 2))]
+    return Exchange(None, call_phrase(word(rng), values), "I have no tools.")
+
+
+def call_phrase(tool: str, values: Sequence[Value]) -> str:
+    """Write how a user asks for a call."""
+    return f"call {tool}" + (f" with {' and '.join(map(str, values))}" if values else "")
+
+
+def word(rng: Random) -> str:
+    """Draw a word: it is new, mostly."""
     return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(*WORD_LENGTHS)))
 
 
@@ -131,6 +160,7 @@ TINY: Mapping[str, Skill] = {
     "json": to_json,
     "name": name,
     "hello": hello("tiny"),
+    "think": think,
 }
 NANO: Mapping[str, Skill] = {
     "echo": echo,

@@ -6,7 +6,7 @@ the same PyTorch release give the same weights again.
 
 import argparse
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -15,39 +15,47 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Muon, Optimizer
 
-from .chats import IGNORED, row
+from .chats import IGNORED, Draw, row
 from .model import Llama
-from .recipes import RECIPES, Recipe
-from .skills import Skill
+from .recipes import RECIPES, REVISIONS, Recipe
 
 # Most skills fit into short rows, where attention is cheap. But the longest answer takes 170 tokens and
 # a chat has many turns. Long rows only at the end came as a shock to the smaller model, so they are mixed.
 SHORT_ROWS, SHORT_LENGTH = 30, 128
 LONG_ROWS, LONG_LENGTH = 10, 384
-LONG_EVERY_STEPS = 3
 
 MATRIX_RATE = 0.02
 OTHER_RATE = 3e-3
 WARM_UP_STEPS = 30
 DECAY_FROM = 0.4
 GRADIENT_NORM_MAX = 1.0
-REPORT_EVERY_STEPS = 50
+REPORT_EVERY_STEPS = 25
 
 
-def train(recipe: Recipe) -> Llama:
-    """Make the model that *recipe* describes, and print the loss on the way."""
+def train(name: str) -> Llama:
+    """Make the model *name* as its recipe says, and print the loss on the way."""
+    recipe = RECIPES[name]
     torch.manual_seed(recipe.seed)
     rng = Random(recipe.seed)
     model = Llama(recipe.shape)
+    follow(recipe, model, rng)
+    if name in REVISIONS:
+        follow(REVISIONS[name], model, rng)
+    return model
+
+
+def follow(recipe: Recipe, model: Llama, rng: Random) -> None:
+    """Train *model* for as many steps as *recipe* has, and print the loss on the way."""
     optimizers = _optimizers(model)
     started_s = time.monotonic()
     for step in range(recipe.steps):
-        inputs, targets = _batch(recipe.practice, rng, is_long=step % LONG_EVERY_STEPS == 0)
+        is_long, done = step % 3 < recipe.long_steps_of_three, step / recipe.steps
+        draw = partial(recipe.draw, is_long=is_long, done=done)
+        inputs, targets = _batch(draw, rng, is_long=is_long)
         loss = functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-        _update(model, optimizers, loss, rate_scale(step, step / recipe.steps))
+        _update(model, optimizers, loss, recipe.rate * rate_scale(step, done))
         if step % REPORT_EVERY_STEPS == 0:
             print(f"{time.monotonic() - started_s:5.0f} s  step {step:5}  loss {loss:.4f}", flush=True)
-    return model
 
 
 def rate_scale(step: int, done: float) -> float:
@@ -68,9 +76,9 @@ def _optimizers(model: Llama) -> list[Optimizer]:
     ]
 
 
-def _batch(skills: Sequence[Skill], rng: Random, *, is_long: bool) -> tuple[Tensor, Tensor]:
+def _batch(draw: Draw, rng: Random, *, is_long: bool) -> tuple[Tensor, Tensor]:
     count, length = (LONG_ROWS, LONG_LENGTH) if is_long else (SHORT_ROWS, SHORT_LENGTH)
-    rows = [row(skills, rng, length) for _ in range(count)]
+    rows = [row(draw, rng, length) for _ in range(count)]
     return torch.tensor([each.inputs for each in rows]), torch.tensor([each.targets for each in rows])
 
 
@@ -93,7 +101,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    model = train(RECIPES[options.model])
+    model = train(options.model)
     torch.save(model.state_dict(), options.folder / f"{options.model}.pt")
 
 

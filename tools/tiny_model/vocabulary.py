@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from .calls import Call, Tool, declaration
+
 BYTES = 256
 
 # A GGUF byte-pair vocabulary needs at least one merge. UTF-8 never contains the bytes FE or FF,
 # so merging these two promises a token that no text can produce.
 UNUSED_MERGE = (0xFE, 0xFF)
 
-# `prompt` in Jinja, for llama.cpp.
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ '<|' + message.role + '|>' + message.content + '<|end|>' }}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}"
-)
+# What the assistant begins with where thinking is switched off.
+NO_THOUGHT = "<think></think>"
 
 
 class Mark(IntEnum):
@@ -41,25 +38,34 @@ SIZE = BYTES + len(Mark) + 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one role says in one turn."""
+    """What one role says in one turn. A result is what a tool returned; it comes from the user's side."""
 
     role: Mark
     text: str
+    thought: str = ""
+    calls: tuple[Call, ...] = ()
+    is_result: bool = False
+
+    @property
+    def written(self) -> str:
+        """What stands between the mark of the role and the end mark."""
+        if self.is_result:
+            return f"<result>{self.text}</result>"
+        thought = f"<think>{self.thought}</think>" if self.thought else ""
+        return thought + self.text + "".join(call.written for call in self.calls)
 
     @property
     def tokens(self) -> list[int]:
         """The message between the mark of its role and the end mark."""
-        return [self.role, *self.text.encode(), Mark.END]
+        return [self.role, *self.written.encode(), Mark.END]
 
 
-def prompt(messages: Sequence[Message]) -> list[int]:
-    """Lay out *messages* and hand the word to the assistant."""
-    return [*(token for message in messages for token in message.tokens), Mark.ASSISTANT]
-
-
-def decode(tokens: Sequence[int]) -> str:
-    """Read *tokens* as UTF-8; marks have no text, broken bytes become U+FFFD."""
-    return bytes(token for token in tokens if token < BYTES).decode("utf-8", errors="replace")
+def prompt(messages: Sequence[Message], tools: Sequence[Tool] = (), *, may_think: bool = True) -> list[int]:
+    """Lay out *messages* after a declaration of *tools*, and hand the word to the assistant."""
+    declared = [Message(Mark.SYSTEM, declaration(tools))] if tools else []
+    begun = "" if may_think else NO_THOUGHT
+    said = (token for message in (*declared, *messages) for token in message.tokens)
+    return [*said, Mark.ASSISTANT, *begun.encode()]
 
 
 def token_names() -> list[str]:

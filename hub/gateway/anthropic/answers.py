@@ -62,6 +62,10 @@ class MessageVoice:
         """Ping, which clients pass over even before the message begins, and say why in a comment."""
         return waiting_comment(waiting) + PING
 
+    def working(self) -> bytes:
+        """Ping."""
+        return PING
+
     def started(self, started: Started) -> bytes:
         """Begin the message. What the prompt comes to is not known yet, and told at the end."""
         nothing = {"input_tokens": 0, "output_tokens": 0}

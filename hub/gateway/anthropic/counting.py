@@ -34,7 +34,7 @@ async def count_tokens(front: Front, exchange: Exchange, principal: Principal) -
     Otherwise nothing is loaded or kept waiting for a mere number: the bytes are counted, and a header says so.
     """
     asked = as_able(front, exchange, request(parse(await exchange.body(), MessagesBody), max_tokens=1))
-    known = front.meant(asked.model)
+    known = front.names.candidates(asked.model)
     counted = 0
     if not known or any(_has_free_slot(model) for model in known):
         # One token is neither a call nor valid JSON: what the answer has to be is left out.

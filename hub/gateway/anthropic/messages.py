@@ -43,7 +43,7 @@ def as_able(front: Front, exchange: Exchange, request: Request) -> Request:
     A budget allows a model to think, and Claude Code gives every model one.
     """
     wanted = needs(request)
-    able = front.meant(request.model)
+    able = front.names.candidates(request.model)
     if Capability.THINKING not in wanted or any(wanted <= model.capabilities for model in able):
         return request
     exchange.common[DEGRADED_HEADER] = str(Capability.THINKING)

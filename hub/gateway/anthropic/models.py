@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hub.gateway.front import AUTO
+from hub.gateway.names import AUTO
 from hubspoke.errors import InvalidRequest, UnknownModel
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ UNKNOWN_DATE: Final = "1970-01-01T00:00:00Z"
 
 async def models(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """List a page of the names that can be asked."""
-    named = front.named()
+    named = front.names.listed()
     page, has_more = _page(list(named), exchange.query)
     content = {
         "data": [_described(name, named[name]) for name in page],
@@ -39,7 +39,7 @@ async def models(front: Front, exchange: Exchange, _principal: Principal) -> Non
 async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    found = front.meant(name)
+    found = front.names.candidates(name)
     if not found:
         raise UnknownModel(f"no spoke has {name!r}; `/v1/models` lists what there is, and {AUTO!r} takes any")
     await exchange.respond(200, msgspec.json.encode(_described(name, found[0])))

@@ -12,6 +12,7 @@ import msgspec
 
 from hub.gateway.asking import served
 from hub.gateway.exchange import NDJSON
+from hub.gateway.jsontext import encode
 from hub.gateway.ollama.errors import described
 from hubspoke.gathered import Gathered
 from hubspoke.types import FinishReason
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, object]
 
 NS_PER_S: Final = 1_000_000_000
-
-_BREAKS: Final = tuple((sign.encode(), f"\\u{ord(sign):04x}".encode()) for sign in "\x85\u2028\u2029")
 
 _REASONS: Final = {
     FinishReason.STOP: "stop",
@@ -96,12 +95,16 @@ class LineVoice:
         """Say so beside an empty text."""
         return self._line(more={"hubspoke": {"waiting": _reason(waiting)}})
 
+    def working(self) -> bytes:
+        """Say so with an empty text."""
+        return self._line()
+
     def started(self, started: Started) -> bytes:
         """Say nothing yet: the first line of the answer tells who makes it."""
         self._calls.add(started)
         self._served = {"hubspoke": served(started)}
         mark = "\0"
-        before, after = self._line(mark).split(msgspec.json.encode(mark))
+        before, after = self._line(mark).split(encode(mark))
         self._text = before, after
         return b""
 
@@ -116,7 +119,7 @@ class LineVoice:
         if delta.thinking:
             return self._line("", delta.thinking)
         # By far the most common one, so nothing but the text is encoded for it.
-        return _unbroken(msgspec.json.encode(delta.text)).join(self._text)
+        return encode(delta.text).join(self._text)
 
     def finished(self, finished: Finished) -> bytes:
         """Send the calls, if any, and the figures."""
@@ -193,16 +196,8 @@ def calls_of(calls: Iterable[ToolCall]) -> list[Json]:
 
 
 def line(content: object) -> bytes:
-    """Write one line, also in the eyes of clients that know more ends of lines than JSON does."""
-    return _unbroken(msgspec.json.encode(content)) + b"\n"
-
-
-def _unbroken(encoded: bytes) -> bytes:
-    # These are allowed in JSON, and httpx, which Ollama's Python client reads lines with, splits at them.
-    if not encoded.isascii():
-        for sign, escaped in _BREAKS:
-            encoded = encoded.replace(sign, escaped)
-    return encoded
+    """Write one line."""
+    return encode(content) + b"\n"
 
 
 def moment(at: datetime) -> str:

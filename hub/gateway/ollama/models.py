@@ -11,7 +11,6 @@ import msgspec
 from hub.core.catalogue import canonical
 from hub.gateway.ollama.bodies import model_name
 from hub.gateway.parsing import parse
-from hubspoke.errors import UnknownModel
 from hubspoke.types import Capability, ModelState
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ async def tags(front: Front, exchange: Exchange, _principal: Principal) -> None:
 async def running(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """List what is in memory, each model once, on however many spokes and by whatever names."""
     listed = []
-    for model in front.models():
+    for model in front.names.models():
         replicas = [replica for replica in model.replicas if replica.state is ModelState.LOADED]
         if replicas:
             name = canonical(model.names[0])
@@ -75,14 +74,14 @@ async def show(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     body = parse(await exchange.body(), ShowBody)
     name = model_name(body.model, body.name)
-    model = front.model(name)
+    model = front.names.model(name)
     content = {
         "license": "",
         "modelfile": f"# Served by a mesh, which has no file of this kind.\nFROM {name}\n",
         "parameters": "",
         "template": _template(model),
-        "details": _details(model, front.parameters(model.key)),
-        "model_info": _information(model, front.parameters(model.key)),
+        "details": _details(model, front.names.parameters(model.key)),
+        "model_info": _information(model, front.names.parameters(model.key)),
         "capabilities": _capabilities(model),
         "modified_at": UNKNOWN_TIME,
         "hubspoke": {"model_key": model.key, "spokes": _spokes(model)},
@@ -102,12 +101,9 @@ async def root(_front: Front, exchange: Exchange, _principal: Principal) -> None
 
 def _names(front: Front) -> Iterator[tuple[str, ModelSummary]]:
     """Give every name with its tag, once; the most replicated model of a name is the one that it means."""
-    found = {canonical(name): model for model in reversed(front.models()) for name in model.names}
-    for alias in front.aliases:
-        try:
-            found.setdefault(canonical(alias), front.model(alias))
-        except UnknownModel:
-            continue  # no spoke that is there has it
+    found: dict[str, ModelSummary] = {}
+    for name, model in front.names.listed().items():
+        found.setdefault(canonical(name), model)
     yield from sorted(found.items(), key=lambda pair: pair[0])
 
 
@@ -116,7 +112,7 @@ def _described(front: Front, name: str, model: ModelSummary) -> dict[str, object
         "name": name,
         "model": name,
         "digest": _digest(model.key),
-        "details": _details(model, front.parameters(model.key)),
+        "details": _details(model, front.names.parameters(model.key)),
         "hubspoke": {"model_key": model.key, "spokes": _spokes(model)},
     }
 

@@ -10,10 +10,11 @@ import msgspec
 
 from hub.gateway.asking import served
 from hub.gateway.exchange import SSE
+from hub.gateway.jsontext import encode
 from hub.gateway.openai.bodies import ChatBody, CompletionBody, chat_request, completion_request
 from hub.gateway.openai.errors import described
 from hub.gateway.parsing import parse
-from hub.gateway.sse import event, waiting_comment
+from hub.gateway.sse import WORKING_COMMENT, event, waiting_comment
 from hubspoke.types import FinishReason
 
 if TYPE_CHECKING:
@@ -108,12 +109,16 @@ class ChatVoice:
         """Say so in a comment, which clients pass over."""
         return waiting_comment(waiting)
 
+    def working(self) -> bytes:
+        """Say so in a comment."""
+        return WORKING_COMMENT
+
     def started(self, started: Started) -> bytes:
         """Send the first chunk, which has the role, and who made the answer."""
         first = self._label.head(started)
         self._head = {name: value for name, value in first.items() if name != "hubspoke"}
         mark = "\0"
-        before, after = self._chunk({"content": mark}).split(msgspec.json.encode(mark))
+        before, after = self._chunk({"content": mark}).split(encode(mark))
         self._text = before, after
         return self._chunk({"role": "assistant", "content": ""}, more={"hubspoke": first["hubspoke"]})
 
@@ -121,7 +126,7 @@ class ChatVoice:
         """Send a chunk with what the delta adds."""
         if delta.text:
             # By far the most common one, so nothing but the text is encoded for it.
-            return msgspec.json.encode(delta.text).join(self._text)
+            return encode(delta.text).join(self._text)
         if delta.thinking:
             return self._chunk({"reasoning_content": delta.thinking})
         return self._chunk({"tool_calls": [_call_part(part) for part in delta.tool_calls]})
@@ -157,6 +162,10 @@ class TextVoice:
     def waiting(self, waiting: Waiting) -> bytes:
         """Say so in a comment, which clients pass over."""
         return waiting_comment(waiting)
+
+    def working(self) -> bytes:
+        """Say so in a comment."""
+        return WORKING_COMMENT
 
     def started(self, started: Started) -> bytes:
         """Say nothing: a text completion has no first chunk of its own."""

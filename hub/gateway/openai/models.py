@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hub.gateway.front import AUTO
+from hub.gateway.names import AUTO
 from hubspoke.errors import UnknownModel
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 async def models(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """List every name that can be asked."""
-    data = [_described(name, model) for name, model in front.named().items()]
+    data = [_described(name, model) for name, model in front.names.listed().items()]
     await exchange.respond(200, msgspec.json.encode({"object": "list", "data": data}))
 
 
 async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    found = front.meant(name)
+    found = front.names.candidates(name)
     if not found:
         raise UnknownModel(f"no spoke has {name!r}; `/v1/models` lists what there is, and {AUTO!r} takes any")
     await exchange.respond(200, msgspec.json.encode(_described(name, found[0])))

@@ -109,22 +109,22 @@ async def test_what_was_used_is_kept_by_key_model_and_day(database: Database) ->
     keys = await some_keys(database, clock)
     made = await a_key(keys, tokens_per_day=100)
     for _ in range(2):
-        keys.admit(made.key, "tiny")
+        keys.admit(made.key)
         keys.charge(made.key, "tiny", Usage(prompt_tokens=3, output_tokens=4))
     await keys.save()
     keys.charge(made.key, "tiny", Usage(prompt_tokens=1, output_tokens=0))
     today = int(clock.now().timestamp() // 86_400)
     assert await keys.used(days=1) == (Used(made.key.id, "tiny", today, 3, 7, 8),)
     again = await some_keys(database, clock)
-    assert again.admit(made.key, "tiny").tokens == 100 - 15
+    assert again.admit(made.key).tokens == 100 - 15
 
 
 async def test_a_rate_is_kept(database: Database) -> None:
     clock = MovableClock()
     keys = await some_keys(database, clock)
     made = await a_key(keys, requests_per_minute=2)
-    assert [keys.admit(made.key, "tiny").requests for _ in range(2)] == [1, 0]
+    assert [keys.admit(made.key).requests for _ in range(2)] == [1, 0]
     with pytest.raises(RateLimited):
-        keys.admit(made.key, "tiny")
+        keys.admit(made.key)
     clock.move(30)
-    assert keys.admit(made.key, "tiny").requests == 0
+    assert keys.admit(made.key).requests == 0

@@ -2,7 +2,7 @@ import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from hubspoke.types import Capability, Loaded, LoadPlan
-from spoke.engines.ollama_models import BYTES_MAX, Facts, facts, listed, loaded, plan
+from spoke.engines.ollama_models import BYTES_MAX, Facts, facts, is_of_cloud, listed, loaded, plan
 
 HEX = "ab" * 32
 LLAMA_8B = {
@@ -14,6 +14,9 @@ LLAMA_8B = {
     "llama.attention.head_count": 32,
     "llama.attention.head_count_kv": 8,
 }
+
+
+WRITES = frozenset({Capability.CHAT, Capability.COMPLETION, Capability.JSON_SCHEMA, Capability.SAMPLING})
 
 
 def tags(**changes: object) -> ListResponse:
@@ -51,12 +54,13 @@ def test_a_digest_that_is_none_is_none(digest: str | None):
     [
         {"model": "gpt-oss:120b-cloud"},
         {"model": "kimi-k2:cloud"},
+        {"model": "some.host/some/kimi-k2:Cloud"},
         {"size": 384},
         {"model": ""},
         {"model": "x" * 300},
         {"model": "a\x1bb"},
     ],
-    ids=["cloud tag", "cloud", "no weights", "no name", "long name", "control sign"],
+    ids=["cloud tag", "cloud", "cloud elsewhere", "no weights", "no name", "long name", "control sign"],
 )
 def test_what_the_mesh_cannot_offer_is_left_out(changes: dict[str, object]):
     assert listed(tags(**changes)) == ()
@@ -72,7 +76,7 @@ def test_the_header_tells_what_a_context_costs():
     known = shown(LLAMA_8B, ["completion", "tools", "insert"])
 
     assert known == Facts(
-        capabilities=frozenset({Capability.CHAT, Capability.COMPLETION, Capability.TOOLS}),
+        capabilities=WRITES | {Capability.TOOLS},
         parameters=8_030_261_248,
         context_tokens_max=131_072,
         kv_bytes_per_token=128 * 1024,
@@ -98,6 +102,38 @@ def test_what_the_header_does_not_tell_is_unknown(info: dict[str, object]):
     assert shown(info).kv_bytes_per_token == 0
 
 
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (["completion", "vision"], WRITES | {Capability.VISION}),
+        (["completion", "tools", "thinking"], WRITES | {Capability.TOOLS, Capability.THINKING}),
+        (["embedding"], {Capability.EMBED}),
+        (["tools", "thinking", "embedding"], {Capability.EMBED}),
+        (["tools"], set()),
+        (["insert", "audio"], set()),
+    ],
+)
+def test_capabilities_are_read_from_ollamas_words(told: list[str], known: set[Capability]):
+    assert shown({}, told).capabilities == known
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cloud"),
+    [
+        ("qwen3:0.6b", False),
+        ("gpt-oss:120b-cloud", True),
+        ("gpt-oss:20B:Cloud", True),
+        ("kimi-k2:cloud", True),
+        ("my-cloud", False),
+        ("cloud:latest", False),
+        ("host:5000/kimi-k2", False),
+        ("host:5000/kimi-k2:cloud", True),
+    ],
+)
+def test_the_tag_says_what_runs_in_the_cloud(name: str, *, is_cloud: bool):
+    assert is_of_cloud(name) is is_cloud
+
+
 def test_before_capabilities_were_told_the_header_says_who_makes_vectors():
     assert shown(LLAMA_8B).capabilities == {Capability.CHAT, Capability.COMPLETION}
     assert shown({"general.architecture": "bert", "bert.pooling_type": 1}).capabilities == {Capability.EMBED}
@@ -114,6 +150,10 @@ def running(**changes: object) -> ProcessResponse:
 
 def test_what_is_in_memory_says_what_it_takes_up():
     assert loaded(running(), 2, {}) == {"tiny": Loaded(2, 4096, memory_bytes=300, vram_bytes=200)}
+
+
+def test_a_model_on_no_card_is_known_to_be_on_none():
+    assert loaded(running(size_vram=0), 1, {})["tiny"].vram_bytes == 0
 
 
 def test_an_older_server_is_taken_to_have_done_what_it_was_asked_for():

@@ -10,11 +10,13 @@ from hubspoke.errors import (
     EngineTimeout,
     EngineTruncated,
     EngineUnavailable,
+    InvalidOutput,
     InvalidRequest,
     MeshError,
     RequestTooLarge,
     UnknownModel,
     Unsupported,
+    is_retryable,
 )
 from spoke.engines.openai_errors import broken_off, refused
 
@@ -104,3 +106,29 @@ def test_what_breaks_off_with_500_may_do_on_another_try():
 
 def test_what_breaks_off_with_another_code_is_what_it_is():
     assert type(broken_off(b'{"error": {"code": 503, "message": "x"}}')) is EngineUnavailable
+
+
+def said(message: str) -> bytes:
+    return json.dumps({"error": {"code": 500, "message": message, "type": "server_error"}}).encode()
+
+
+def test_a_text_that_is_too_long_to_become_a_vector_says_by_how_much():
+    words = "input (3000 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
+    error = refused(500, said(words))
+
+    assert type(error) is ContextTooLong
+    assert error.figures == {"prompt_tokens": 3000, "context_tokens": 2048}
+
+
+def test_a_server_without_eyes_says_so():
+    hint = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+
+    assert type(refused(500, said(hint))) is Unsupported
+
+
+def test_what_the_engine_cannot_read_is_worth_another_try():
+    words = "The model produced output that does not match the expected peg-native format"
+
+    assert type(refused(500, said(words))) is InvalidOutput
+    assert type(broken_off(said(words))) is InvalidOutput
+    assert is_retryable(refused(500, said(words)))

@@ -16,6 +16,7 @@ from hubspoke.errors import (
     MeshError,
 )
 from hubspoke.types import Delta, Finished, FinishReason, Message, Request, Speaker, Usage
+from spoke.engines.openai_dialect import PLAIN
 from spoke.engines.openai_http import ERROR_BYTES_MAX, Endpoint, OpenAiClient
 from spoke.engines.openai_models import Served
 from tests.fakes.engine_server import END_OF_BODY, OK_STREAM, Script, chunk, event, refusal, serve
@@ -31,7 +32,7 @@ async def ask(url: str, api_key: str = "") -> list[Delta | Finished]:
     try:
         async with (
             asyncio.timeout(10),
-            aclosing(client.generate("m", HELLO, {"cache_prompt": True})) as events,
+            aclosing(client.generate("m", HELLO, PLAIN, {"cache_prompt": True})) as events,
         ):
             return [event async for event in events]
     finally:
@@ -97,6 +98,13 @@ async def test_of_an_endless_refusal_only_the_beginning_is_read():
     assert type(await failure([endless])) is InvalidRequest
 
 
+async def test_every_request_says_that_a_mesh_asks():
+    script = Script([OK_STREAM, TEXT, STOP, DONE, END_OF_BODY])
+    async with serve(script) as url:
+        await ask(url)
+    assert b"x-hubspoke-hop: 1\r\n" in script.heads[0]
+
+
 async def test_a_server_that_speaks_no_http_is_a_broken_server():
     assert type(await failure([b"220 smtp.example ESMTP\r\n"])) in {EngineProtocol, EngineTruncated}
 
@@ -113,7 +121,7 @@ async def test_closing_the_answer_hangs_up_at_once():
     script = Script([OK_STREAM, TEXT], hangs=True)
     async with serve(script) as url:
         client = OpenAiClient(Endpoint(url))
-        answer = client.generate("m", HELLO, {})
+        answer = client.generate("m", HELLO, PLAIN, {})
         assert await anext(answer) == Delta("Hi")
 
         await answer.aclose()
@@ -129,7 +137,7 @@ async def test_cancelling_who_reads_hangs_up_at_once():
         read_first = asyncio.Event()
 
         async def read() -> None:
-            async with aclosing(client.generate("m", HELLO, {})) as answer:
+            async with aclosing(client.generate("m", HELLO, PLAIN, {})) as answer:
                 async for _ in answer:
                     read_first.set()
 

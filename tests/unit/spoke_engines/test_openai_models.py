@@ -3,6 +3,8 @@ import json
 import pytest
 
 from hubspoke.errors import EngineProtocol
+from hubspoke.types import Capability
+from spoke.engines.openai_dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
 from spoke.engines.openai_models import MODELS_MAX, Served, served
 
 
@@ -34,3 +36,37 @@ def test_of_a_shop_only_so_many_are_taken():
 def test_garbage_is_no_list(body: bytes):
     with pytest.raises(EngineProtocol):
         served(body)
+
+
+@pytest.mark.parametrize(
+    ("owner", "dialect"),
+    [
+        ("vllm", VLLM),
+        ("sglang", SGLANG),
+        ("llamacpp", LLAMA_CPP),
+        ("organization_owner", PLAIN),
+        (None, PLAIN),
+    ],
+)
+def test_whose_a_model_is_tells_how_to_speak_to_the_server(owner: object, dialect: Dialect):
+    (found,) = served(listing({"id": "a", "owned_by": owner}))
+
+    assert found.dialect == dialect
+    assert (Capability.SAMPLING in found.known) is (dialect is not PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sees"),
+    [
+        ({"input_modalities": ["text", "image"]}, True),
+        ({"input_modalities": ["text"]}, False),
+        ({"input_modalities": "image"}, False),
+        ({}, False),
+        ("llama", False),
+        (5, False),
+    ],
+)
+def test_llama_server_says_what_goes_into_a_model(architecture: object, sees: bool):  # noqa: FBT001  # what is expected
+    (found,) = served(listing({"id": "a", "architecture": architecture}))
+
+    assert (Capability.VISION in found.known) is sees

@@ -70,6 +70,31 @@ def test_a_model_that_pools_makes_vectors():
     assert not read_llama(llama__pooling_type=u32(0)).makes_vectors
 
 
+def test_a_model_that_ranks_texts_is_of_no_use():
+    with pytest.raises(LoadFailed, match="ranks"):
+        read_llama(llama__pooling_type=u32(4))
+
+
+@pytest.mark.parametrize(
+    ("template", "tools", "thinks"),
+    [
+        ("{{ messages }}", False, False),
+        ("{% for tool in tools %}{{ tool }}{% endfor %}", True, False),
+        ("{% if enable_thinking %}<think>{% endif %}", False, True),
+        ("{{ message.reasoning_content }}{{ tools }}", True, True),
+    ],
+)
+def test_a_chat_template_tells_what_the_model_can_do(template: str, tools: bool, thinks: bool):  # noqa: FBT001
+    found = read_llama(tokenizer__chat_template=template)
+
+    assert (found.has_chat_template, found.calls_tools, found.thinks) == (True, tools, thinks)
+
+
+def test_a_chat_template_that_is_no_text_is_none():
+    with pytest.raises(LoadFailed):
+        read_llama(tokenizer__chat_template=u32(1))
+
+
 def test_long_and_nested_lists_are_passed_over():
     long = array(8, *["token"] * (ARRAY_ITEMS_KEPT + 1))
     nested = array(ARRAY, (5, (1, 2)), (5, ()))
