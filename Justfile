@@ -38,9 +38,16 @@ record-chat: setup
 test *args: setup
     @pytest "$@"
 
-# Run the example programs against a mesh, Node's too; arguments go to pytest.
+# Run the example programs and other vendors' clients against a mesh, and write docs/clients_matrix.md.
 clients *args: node
-    @pytest tests/clients "$@"
+    #!/bin/sh
+    # CLIENTS names families of clients, with commas between them; `all` leaves out aider, which is heavy.
+    set -eu
+    export CLIENTS="${CLIENTS:-all}"
+    python -m tools.vendors "$CLIENTS"
+    pytest tests/clients "$@" || failed=$?
+    python -m tests.clients.matrix
+    exit "${failed:-0}"
 
 # Bring Node and the packages of examples/node into build/, unless they are there.
 node: setup

@@ -1,7 +1,7 @@
 """Bring Node for the client in examples/node: the machine's own where there is one, else a wheel; packages from npm.
 
 Nothing of it goes into the source tree: build/node is a copy of the example with its packages beside it, and
-build/node-wheel is what the wheel brings.
+build/node-wheel is what the wheel brings. `tools/vendors.py` brings other packages the same way.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def main() -> None:
     print(f"node: {node.program} runs {COPY.relative_to(ROOT)}/ask.mjs")
 
 
-def here() -> Node | None:
+def here(major_min: int = MAJOR_MIN) -> Node | None:
     """Find a Node that is new enough and has npm: what was fetched before, else the machine's own."""
     brought = _of_wheel()
     if Path(brought.program).exists():
         return brought
     program, npm = shutil.which("node"), shutil.which("npm")
-    if program is None or npm is None or _major(program) < MAJOR_MIN:
+    if program is None or npm is None or _major(program) < major_min:
         return None
     return Node(program, (npm,))
 
@@ -68,18 +68,18 @@ def fetched() -> Node:
     return _of_wheel()
 
 
-def install(node: Node) -> None:
-    """Copy the example, with exactly the packages that its lock file names; raise CalledProcessError without them."""
-    lock, installed = EXAMPLE / "package-lock.json", COPY / "node_modules" / "installed-lock.json"
-    COPY.mkdir(parents=True, exist_ok=True)
-    for path in EXAMPLE.iterdir():
+def install(node: Node, source: Path = EXAMPLE, copy: Path = COPY) -> None:
+    """Copy *source*, with exactly the packages that its lock file names; raise CalledProcessError without them."""
+    lock, installed = source / "package-lock.json", copy / "node_modules" / "installed-lock.json"
+    copy.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
         if path.is_file():
-            shutil.copy2(path, COPY)
+            shutil.copy2(path, copy)
     if installed.exists() and installed.read_bytes() == lock.read_bytes():
         return
     subprocess.run(
         (*node.npm, "ci", *NPM_OPTIONS, "--fetch-timeout", str(NPM_FETCH_MS)),
-        cwd=COPY,
+        cwd=copy,
         check=True,
         stdout=subprocess.DEVNULL,
         timeout=FETCH_TIMEOUT_S,

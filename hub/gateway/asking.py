@@ -79,9 +79,10 @@ class Stream:
         self._voice = voice
         self._waiting = Waiting()
         self._outcome = outcome
+        self._has_spoken = False
 
     async def tell(self, event: Waiting | Started) -> None:
-        """Say why nothing runs yet, or where the answer is made."""
+        """Say why nothing runs yet; note where the answer is made."""
         if isinstance(event, Waiting):
             is_news = event.spoke == self._waiting.spoke
             self._waiting = event
@@ -89,16 +90,16 @@ class Stream:
             if is_news and event.elapsed_s is not None:
                 await self.keep_alive()
             return
-        again = self._outcome.started is not None
         self._outcome.started = event
         self._exchange.common |= served_by(event)
-        await self._begin()
-        beginning = self._voice.started(event)
-        if not again:
-            await self._exchange.write(beginning)
+        if self._has_spoken:
+            self._voice.started(event)  # it knows from here on who goes on with the answer
 
     async def write(self, body: bytes) -> None:
         """Pass on a message of the answer, in the dialect's words."""
+        # Not before: what fails until then, a prompt that is too long for one, gets a status of its own.
+        if not self._has_spoken:
+            await self._speak()
         match answers.event_from_bytes(body):
             case Delta() as delta:
                 self._outcome.tokens += 1
@@ -112,12 +113,21 @@ class Stream:
         if self._outcome.started is None:
             await self._begin()
             await self._exchange.write(self._voice.waiting(self._waiting))
+        elif not self._has_spoken:
+            await self._speak()
         elif self._outcome.tokens == 0 and self._outcome.finished is None:
             await self._exchange.write(self._voice.working())
 
     async def fail(self, error: MeshError) -> None:
         """End a stream that has begun with an error."""
         await self._exchange.end(self._voice.failed(error))
+
+    async def _speak(self) -> None:
+        """Begin the answer, once it is known who makes it."""
+        if self._outcome.started is not None:
+            self._has_spoken = True
+            await self._begin()
+            await self._exchange.write(self._voice.started(self._outcome.started))
 
     async def _begin(self) -> None:
         if not self._exchange.has_begun:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
+from hub.config import GatewayConfig
 from pki.identity import Role
+from tests.clients import trials
 from tests.fakes.home import ROOT, Home, joined
+from tests.fakes.real_agent import an_agent
 from tests.fakes.real_hub import WAIT_S, real_hub
+from tests.fakes.skilled_engine import SKILLED, SkilledEngine
+from tests.gateway.conftest import a_gateway
 from tools import node as tools_node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.clients.trials import Ground
+    from tests.fakes.real_hub import RealHub
 
 SLOTS = 2
 
@@ -25,21 +35,41 @@ SLOTS = 2
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
     """Run a hub, and a spoke that is a process with the real engine and the shipped model; give an app's home."""
     directory = tmp_path_factory.mktemp("mesh")
-    async with real_hub(directory) as hub:
-        home = await joined(hub, directory / "home")
-        files = await hub.join("den", Role.SPOKE)
-        state = directory / "state"
-        state.mkdir()
-        files.directory.rename(state / "spoke")
-        agent = ("-m", "spoke", "--model", "tiny", "--slots", str(SLOTS), "--state-dir", str(state))
-        process = await asyncio.create_subprocess_exec(sys.executable, *agent)
-        try:
-            await hub.is_listed("den", SLOTS)
-            yield home
-        finally:
-            process.terminate()
-            async with asyncio.timeout(WAIT_S):
-                await process.wait()
+    async with real_hub(directory) as hub, a_tiny_spoke(hub, directory, SLOTS):
+        yield await joined(hub, directory / "home")
+
+
+@asynccontextmanager
+async def a_tiny_spoke(hub: RealHub, directory: Path, slots: int) -> AsyncIterator[None]:
+    """Run the spoke `den`, a process with the real engine and the shipped model."""
+    files = await hub.join("den", Role.SPOKE)
+    state = directory / "state"
+    state.mkdir()
+    files.directory.rename(state / "spoke")
+    agent = ("-m", "spoke", "--model", "tiny", "--slots", str(slots), "--state-dir", str(state))
+    process = await asyncio.create_subprocess_exec(sys.executable, *agent)
+    try:
+        await hub.is_listed("den", slots)
+        yield
+    finally:
+        process.terminate()
+        async with asyncio.timeout(WAIT_S):
+            await process.wait()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    """Run a hub with its gateway, a spoke that is a process with the real engine, and one with a skilled engine."""
+    directory, home = tmp_path_factory.mktemp("ground"), tmp_path_factory.mktemp("home")
+    engine = SkilledEngine(SLOTS)
+    async with (
+        a_gateway(directory, GatewayConfig(port=0)) as gateway,
+        a_tiny_spoke(gateway.hub, directory, SLOTS),
+        an_agent(gateway.hub, "attic", engine, slots=SLOTS),
+    ):
+        doomed = await trials.identity_of_the_doomed(gateway.hub)
+        is_able = await trials.capabilities_of_tiny(gateway) >= trials.SKILLS
+        yield trials.Ground(gateway, engine, SLOTS, home, doomed, trials.TINY if is_able else SKILLED)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from hubspoke.types import (
     Finished,
     FinishReason,
     KeyPlan,
+    SpokeState,
     ToolCallPart,
     Usage,
 )
@@ -188,6 +189,7 @@ async def test_a_key_that_is_missing_or_has_had_enough_is_told_so(gateway: Gatew
 async def test_without_a_spoke_that_takes_work_it_is_overloaded(gateway: Gateway) -> None:
     async with gateway.spoke(FakeEngine(a_model())):
         pass
+    await gateway.hub.has_spoke(lambda spoke: spoke.state in {SpokeState.LEFT, SpokeState.LOST})
     response = await gateway.http.post("/v1/messages", json=ASK)
     assert (response.status_code, response.json()["error"]["type"]) == (529, "overloaded_error")
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub.gateway import asking
-from hubspoke.errors import EngineCrashed, LoadFailed
+from hubspoke.errors import ContextTooLong, EngineCrashed, LoadFailed
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon
 from tests.gateway.test_openai_chat import ASK, chunks
@@ -189,6 +189,30 @@ async def test_a_body_that_is_no_request_is_refused(gateway: Gateway, content: b
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(gateway: Gateway) -> None:
     response = await gateway.http.post(CHAT, json=ASK | {"user": "x" * (33 << 20)})
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+
+
+async def test_what_fails_before_the_first_word_has_a_status_of_its_own_in_a_stream_too(
+    gateway: Gateway,
+) -> None:
+    engine = FakeEngine(a_model(), script=[ContextTooLong("the prompt has 9 tokens and the context holds 8")])
+    async with gateway.spoke(engine):
+        response = await gateway.http.post(CHAT, json=STREAMED)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert (response.headers["x-hubspoke-spoke"], response.headers["x-should-retry"]) == ("den", "false")
+
+
+async def test_a_prompt_that_takes_long_to_read_begins_the_answer_meanwhile(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "KEEP_ALIVE_S", 0.05)
+    engine = FakeEngine(a_model(), script=[gate := Gate(), "at last"])
+    async with gateway.spoke(engine), gateway.http.stream("POST", CHAT, json=STREAMED) as response:
+        lines = response.aiter_lines()
+        first = await soon(anext(lines))
+        gate.open()
+        rest = [line async for line in lines]
+    assert '"role":"assistant"' in first
+    assert any('"at last"' in line for line in rest)
 
 
 texts = st.text(max_size=10)
