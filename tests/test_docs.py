@@ -17,7 +17,7 @@ import pytest
 
 import hubspoke.api
 from hub.cli import main as hub_server
-from hub.config import GatewayConfig, HubConfig
+from hub.config import GatewayConfig, HubConfig, RolesConfig
 from hub.rpc import access
 from hubspoke.cli import main as hubspoke_command
 from hubspoke.cli.chat.commands import COMMANDS as CHAT_COMMANDS
@@ -207,7 +207,8 @@ def test_every_dependency_has_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("section", "kind"), [("hub", HubConfig), ("gateway", GatewayConfig), ("spoke", SpokeConfig)]
+    ("section", "kind"),
+    [("hub", HubConfig), ("gateway", GatewayConfig), ("roles", RolesConfig), ("spoke", SpokeConfig)],
 )
 def test_every_setting_is_described(section: str, kind: type[Settings]):
     fields = msgspec.structs.fields(kind)
