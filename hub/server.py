@@ -69,6 +69,11 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 )
 
+MESH_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # Of a machine that was too busy to ping, or asleep, several pings come at once: no reason to let a spoke go.
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -159,7 +164,7 @@ class Servers:
     def __init__(self, settings: HubConfig, certificate: Certificate, identities: Identities) -> None:
         self._hub_name = certificate.hub_name
         self._mesh = grpc.aio.server(
-            interceptors=(mesh_gate(identities),), options=(*COMMON_OPTIONS, *SERVER_OPTIONS)
+            interceptors=(mesh_gate(identities),), options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS)
         )
         enrol_options = (
             *KEEPALIVE_OPTIONS,
