@@ -2,6 +2,9 @@
 
 `python -m tools.vendors openai,node` brings two families; `all` is every one but the heavy. What is there already is
 kept: a folder of build/clients is named after the hash of what was asked of it.
+
+For a newer version change the .in file of tests/clients/requirements, and in that folder run
+`uv pip compile --universal --no-annotate --no-header --python-version 3.11 openai.in -o openai.txt`.
 """
 
 from __future__ import annotations

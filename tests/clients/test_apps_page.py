@@ -26,7 +26,7 @@ ASKS_FOR_A_PAIR = "instructor"
 """Its block wants a model that calls tools."""
 SETTINGS = {"AIDER_EDIT_FORMAT": "ask", "AIDER_MAP_TOKENS": "0"}
 """Aider's instructions on how to edit files are more than the context of `tiny` holds."""
-PRINTED = {ASKS_FOR_A_PAIR: "name='abc'", "aider": "received"}
+PRINTED = {ASKS_FOR_A_PAIR: "name=", "aider": "received"}
 """What tells that a block has worked, where that is not the capital."""
 
 
