@@ -290,22 +290,26 @@ async def test_a_child_dies_with_its_agent_even_when_that_is_killed(tmp_path: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the child notices once its model is loaded")
 async def test_a_child_dies_with_its_agent_in_the_middle_of_a_load(tmp_path: Path):
     endless = tmp_path / "pipe.gguf"
-    os.mkfifo(endless)
+    os.mkfifo(endless)  # to open it lasts for as long as nobody writes
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", CHILD), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     order = Serve("endless", str(endless), slots=1, context_tokens=256, threads=1, api_key="k")
     child.stdin.write(msgspec.json.encode(order) + b"\n")
     async with asyncio.timeout(SOON_S):
-        writer = await asyncio.to_thread(
-            os.open, endless, os.O_WRONLY
-        )  # once llama.cpp has opened it to read
+        while not _is_about_to_load(child.pid):  # noqa: ASYNC110  # another process sets no event of ours
+            await asyncio.sleep(0)
 
         child.stdin.close()
 
         await child.communicate()
-    os.close(writer)
     assert child.returncode == -signal.SIGIO
+
+
+def _is_about_to_load(pid: int) -> bool:
+    """Whether a child has made the end of its stdin a signal, which is the last that it does before the load."""
+    told = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/fdinfo/0").read_text().splitlines())
+    return bool(int(told["flags"], 8) & os.O_ASYNC)
 
 
 async def test_one_engine_runs_on_uvloop_as_well():
