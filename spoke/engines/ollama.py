@@ -98,13 +98,10 @@ class OllamaEngine:
     async def models(self) -> tuple[Model, ...]:
         """List the models on its disk, each with its state; empty while it is down."""
         try:
-            listed = await self._client.listed()
-            await self._memory.look()
-            described = [await self._describe(model) for model in listed]
+            return await self._look()
         except (EngineUnavailable, EngineTimeout):
             self._memory.forget()
             return ()
-        return tuple(model for model in described if model is not None)
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
         """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`, until `unload`.
@@ -112,7 +109,7 @@ class OllamaEngine:
         Raise UnknownModel, ContextTooLong, Busy while it runs with another context, LoadFailed, EngineOutOfMemory,
         EngineCrashed, EngineTimeout or EngineUnavailable.
         """
-        found = next((known for known in await self.models() if known.name == model), None)
+        found = next((known for known in await self._look() if known.name == model), None)
         if found is None:
             raise UnknownModel(f"Ollama has no model {model!r} on this spoke; pull it first")
         plan = LoadPlan(self._plan.slots, _context_tokens(found, context_tokens))
@@ -185,6 +182,12 @@ class OllamaEngine:
             await load.work.cancel()
         await self._memory.let_go_of_ours()
         await self._client.aclose()
+
+    async def _look(self) -> tuple[Model, ...]:
+        listed = await self._client.listed()
+        await self._memory.look()
+        described = [await self._describe(model) for model in listed]
+        return tuple(model for model in described if model is not None)
 
     def _forget_load(self, model: str) -> None:
         del self._loads[model]
