@@ -46,7 +46,7 @@ def request_to_wire(request: Request, deadline: datetime | None = None) -> pb.In
             pb.Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
             for tool in request.tools
         ],
-        tool_choice=_choice_to_wire(request.tool_choice) if request.tools else None,
+        tool_choice=_choice_to_wire(request),
         format=None if request.format is None else _format_to_wire(request.format),
         thinking=pb.EFFORT_UNSPECIFIED
         if request.thinking is None
@@ -174,7 +174,10 @@ def _tools(tools: Iterable[pb.Tool]) -> list[Tool]:
     return list(found.values())
 
 
-def _choice_to_wire(choice: ToolChoice) -> pb.ToolChoice:
+def _choice_to_wire(request: Request) -> pb.ToolChoice | None:
+    choice = request.tool_choice
+    if not request.tools and choice.mode is not Calling.REQUIRED:
+        return None  # kept anyway; a call that is demanded is not, and the hub says so
     return pb.ToolChoice(mode=enums.CALLING.to_wire(choice.mode), name=choice.name, parallel=choice.parallel)
 
 
