@@ -74,6 +74,7 @@ class OllamaEngine:
         self._version = ""
         self._memory = Memory(client, plan.slots)
         self._loads: dict[str, _Load] = {}
+        self._leaving: set[str] = set()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._admission = Admission()
 
@@ -193,9 +194,10 @@ class OllamaEngine:
         del self._loads[model]
 
     def _in_memory(self, model: str) -> Loaded:
-        """Say how *model* is loaded; raise ModelNotLoaded when it was not at the last look, or is just being loaded."""
+        """Say how *model* is loaded; raise ModelNotLoaded when it was not at the last look, or just comes or goes."""
         loaded = self._memory.loaded(model)
-        if loaded is None or model in self._loads:
+        # Ollama would bring one that goes back at once, in its own way and unknown to us.
+        if loaded is None or model in self._loads or model in self._leaving:
             raise ModelNotLoaded(f"{model!r} is not in memory")
         return loaded
 
@@ -206,9 +208,13 @@ class OllamaEngine:
 
     async def _dismiss(self, model: str) -> None:
         self._refuse_while_running(model)
-        await self._memory.look()
-        if self._memory.loaded(model) is not None:
-            await self._memory.let_go(model)
+        self._leaving.add(model)
+        try:
+            await self._memory.look()
+            if self._memory.loaded(model) is not None:
+                await self._memory.let_go(model)
+        finally:
+            self._leaving.discard(model)
 
     def _refuse_while_running(self, model: str) -> None:
         running = self._admission.running(model)

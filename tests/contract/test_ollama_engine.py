@@ -16,6 +16,7 @@ from hubspoke.errors import (
     EngineUnavailable,
     LoadFailed,
     MeshError,
+    ModelNotLoaded,
     UnknownModel,
 )
 from hubspoke.types import (
@@ -143,6 +144,19 @@ async def test_a_load_says_that_ollama_is_slow_and_not_that_the_model_is_unknown
 
     with pytest.raises(EngineTimeout):
         await engine.load("tiny", CONTEXT_TOKENS)
+
+
+async def test_nothing_is_asked_of_a_model_that_is_on_its_way_out(double: OllamaDouble, engine: OllamaEngine):
+    await engine.load("tiny", CONTEXT_TOKENS)
+    async with asyncio.timeout(SOON_S), double.turn:  # so that it takes its time
+        unloading = asyncio.create_task(engine.unload("tiny"))
+        await asyncio.sleep(0)
+        with pytest.raises(ModelNotLoaded):
+            await ask(engine, "tiny", chat("hello"))
+    await unloading
+
+    assert double.runners == {}
+    assert len(double.loads) == 1
 
 
 async def test_a_model_that_was_deleted_underneath_is_unknown(double: OllamaDouble, engine: OllamaEngine):
