@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import Calling, JsonFormat, Message, Request, Speaker, Tool, ToolChoice
-from hubspoke.wire.requests import request_from_wire, request_to_wire
+from hubspoke.types import Calling, EmbedRequest, JsonFormat, Message, Request, Speaker, Tool, ToolChoice
+from hubspoke.wire.requests import embed_to_wire, request_from_wire, request_to_wire
 
 HELLO = (Message(Speaker.USER, "hello"),)
 
@@ -41,3 +41,10 @@ def test_schemas_that_pass_the_door_can_be_written_into_a_larger_body(levels: in
 
     body = [[[[[[msgspec.json.decode(tool.parameters) for tool in passed.tools]]]]]]
     assert msgspec.json.decode(msgspec.json.encode(body)) == body
+
+
+def test_text_that_is_no_unicode_is_refused():
+    with pytest.raises(InvalidRequest, match="no Unicode"):
+        request_to_wire(Request("m", messages=(Message(Speaker.USER, "\udcff"),)))
+    with pytest.raises(InvalidRequest, match="no Unicode"):
+        embed_to_wire(EmbedRequest("m", ("\udcff",)))
