@@ -109,7 +109,7 @@ async def openai(directory: Path, slots: int) -> AsyncIterator[Pair]:
 async def ollama(_directory: Path, slots: int) -> AsyncIterator[Pair]:
     """Give the engine for Ollama, and the double of Ollama that it asks, for there is no real one here."""
     port = free_port()
-    command = ("-m", "tests.fakes.ollama_program", "--port", str(port), "--parallel", str(slots))
+    command = ("-m", "tests.fakes.ollama_program", "--port", str(port), "--slots", str(slots))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,

@@ -64,6 +64,17 @@ def demo(scratch: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@contextmanager
+def an_ollama_program() -> Iterator[str]:
+    """Run the double of Ollama, and give its URL."""
+    command = (sys.executable, "-m", "tests.fakes.ollama_program")
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
+        try:
+            yield process.stdout.readline().split()[1]
+        finally:
+            process.terminate()
+
+
 def left_behind(scratch: Path) -> list[str]:
     """List the files and the processes of a demo that are still there."""
     files = [str(path) for path in scratch.iterdir()]
@@ -169,6 +180,18 @@ def test_a_spoke_that_died_comes_back_without_a_new_token(told):
     afterwards = [event["spoke"] for event in told.events[returned:] if event["event"] == "answered"]
     assert "den" in afterwards
     assert sum("joins" in step["what"] for step in told.of("step")) == 3
+
+
+def test_a_spoke_finds_the_ollama_of_this_machine_and_answers_with_it(tmp_path, monkeypatch):
+    with an_ollama_program() as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        with demo(tmp_path, "--json") as process:
+            output, errors = process.communicate(timeout=RUN_S_MAX)
+    events = [json.loads(line) for line in output.splitlines()]
+    (own,) = [event for event in events if event["event"] == "ownollama"]
+    assert (process.returncode, errors) == (0, "")
+    assert own["spoke"] == "cellar"
+    assert own["text"]
 
 
 @NEEDS_SIGNALS

@@ -27,6 +27,7 @@ from examples.demo.programs import Failure
 from examples.demo.waiting import WAIT_S
 from hubspoke.errors import NoSpoke
 from hubspoke.types import Message, Request, Speaker, SpokeState
+from spoke.engines.ollama_detected import NAME as OLLAMA
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from examples.demo.programs import Programs
     from examples.demo.questions import Question
     from examples.demo.show import Show
-    from hubspoke.types import SpokeStatus
+    from hubspoke.types import ModelKey, SpokeStatus
 
     Stay: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -155,12 +156,24 @@ class Story:
         plan = SpokePlan("cellar", (found.model,), slots=1, has_ollama=True)
         await self._mesh.join(plan)
         await self._mesh.start(plan)
-        await self._mesh.when(plan, f"show {found.model}", lambda spoke: bool(spoke.inventory.models))
-        request = Request(found.model, messages=(Message(Speaker.USER, GREETING),), max_output_tokens=40)
+        key = await self._key_in_ollama(plan, found.model)
+        request = Request(key, messages=(Message(Speaker.USER, GREETING),), max_output_tokens=40)
         began_s = CLOCK.monotonic()
         answer = await self._mesh.app.answer(request, deadline=CLOCK.now() + OLLAMA_PATIENCE)
         took_s = CLOCK.monotonic() - began_s
         self._show.tell(OwnOllama(found.version, found.model, answer.started.spoke, answer.text, took_s))
+
+    async def _key_in_ollama(self, plan: SpokePlan, name: str) -> ModelKey:
+        """Give the key of a model in the Ollama of a spoke, once it shows that: others may have one of that name."""
+        keys: list[ModelKey] = []
+
+        def has_it(spoke: SpokeStatus) -> bool:
+            models = [model for model in spoke.inventory.models if model.engine == OLLAMA]
+            keys.extend(model.key(spoke.name) for model in models if model.name == name)
+            return bool(keys)
+
+        await self._mesh.when(plan, f"show {name}", has_it)
+        return keys[0]
 
     async def _ask(self, asked: Sequence[Question]) -> Tally:
         async with self._show.stage():
