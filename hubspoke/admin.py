@@ -70,7 +70,8 @@ class AdminClient(MeshClient):
     ) -> AsyncGenerator[LoadEvent, None]:
         """Bring *model* into memory, on *spoke* or wherever it is there soonest, and give how that goes.
 
-        `InMemory` comes last. Closing the generator does not end the load. With *pin* it stays in memory until `unload`.
+        `InMemory` comes last. With *pin* it stays in memory from then on until `unload`. Closing the generator does not end
+        the load, but then nothing is pinned.
         """
         request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CALL_TIMEOUT_S", "Answer", "MeshClient", "Vectors"]
 
 CALL_TIMEOUT_S: Final = 10.0
-"""Deadline of every call but `infer`."""
+"""Deadline of every call that no model works for."""
 
 DEADLINE_GRACE_S: Final = 1.0
 """How long after the request's deadline the call itself ends: the hub's own word on it is the better one."""

@@ -365,9 +365,12 @@ STATUS: dict[type[MeshError], Status] = {
 
 RETRYABLE: frozenset[type[MeshError]] = frozenset(
     {SpokeLost, EngineUnavailable, EngineOverloaded, EngineCrashed, EngineTruncated, EngineTimeout,
-     InvalidOutput, EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining}
+     InvalidOutput, EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining, UnknownModel}
 )  # fmt: skip
-"""Failures of one attempt after which another spoke may do better, as long as the client has seen no text."""
+"""Failures of one attempt after which another spoke may do better, as long as the client has seen no text.
+
+A spoke that does not know a model that it has told of has just lost it; others may still have it.
+"""
 
 _BY_REASON = {kind.reason: kind for kind in STATUS}
 

@@ -57,7 +57,10 @@ class Called:
 
 
 def tool(function: Function) -> Tool:
-    """Describe *function* to a model; raise TypeError for a parameter without a name or a type that msgspec knows."""
+    """Describe *function* to a model.
+
+    Raise TypeError when it has no name, as a lambda, or a parameter without a name or a type that msgspec knows.
+    """
     return _Prepared(function).tool
 
 
@@ -73,9 +76,12 @@ async def run_with_tools(
 
     Gives what happens: the events of `infer`, round by round, and between rounds what was `Called`. A function that is
     not async runs in a thread. The request's own choice of tools holds for the first round, afterwards the model is free,
-    and in the last of *rounds_max* rounds it may call none. Closing the generator stops the work.
+    and in the last of *rounds_max* rounds it may call none. Closing the generator stops the work. Raises TypeError as
+    `tool` does, and for two functions of one name.
     """
     prepared = {one.tool.name: one for one in map(_Prepared, functions)}
+    if len(prepared) < len(functions):
+        raise TypeError("two of the functions have the same name; give each its own")
     request = replace(request, tools=tuple(one.tool for one in prepared.values()))
     for number in range(1, rounds_max + 1):
         if number == rounds_max:
@@ -122,6 +128,8 @@ class _Prepared:
     def __init__(self, function: Function) -> None:
         self.function = function
         name = getattr(function, "__name__", type(function).__name__)
+        if not name.isidentifier():  # a lambda
+            raise TypeError(f"{function!r} has no name that a model could call it by")
         self._form = msgspec.defstruct(name, _fields(function), kw_only=True, forbid_unknown_fields=True)
         (_,), parts = msgspec.json.schema_components([self._form], ref_template="#/$defs/{name}")
         schema = parts.pop(name)

@@ -47,8 +47,8 @@ class Upkeep:
     async def load(self, model: str, spoke: SpokeId | None, *, pin: bool) -> AsyncGenerator[LoadEvent, None]:
         """Bring *model* into memory, on *spoke* or wherever that is quickest; tell how it goes.
 
-        It goes on when nobody listens any more. Raise what is in the way: UnknownModel, DoesNotFit, NoSpoke, LoadFailed
-        and the like, or DeadlineExceeded after LOAD_WAIT_S_MAX.
+        It goes on when nobody listens any more, but then nothing is pinned. Raise what is in the way: UnknownModel,
+        DoesNotFit, NoSpoke, LoadFailed and the like, or DeadlineExceeded after LOAD_WAIT_S_MAX.
         """
         ask = self._asked(model)
         waits_until = ask.arrived_at + LOAD_WAIT_S_MAX

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Bring MODEL into memory, so that its first answer need not wait. An admin's identity is needed.
 
-    Ctrl-C stops watching; the load itself goes on.
+    Ctrl-C stops watching; the load itself goes on, and pins nothing.
 
     JSON: one object a line, "event" being loading (spoke, elapsed_s, expected_s) or loaded (spoke, engine, model,
     slots, context_tokens, memory_bytes, pinned).
@@ -67,7 +67,8 @@ def command(
         with for_admins():
             loop.run(watch)
     except KeyboardInterrupt:
-        click.echo("The load goes on; `hubspoke ps` shows it.", err=True)
+        pins = ", and pins nothing" if pin else ""
+        click.echo(f"The load goes on{pins}; `hubspoke ps` shows it.", err=True)
         raise
 
 

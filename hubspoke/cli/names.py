@@ -94,7 +94,7 @@ async def _ask(directory: Path, hubs: tuple[str, ...], now: datetime) -> Names:
 
 
 def _read(path: Path) -> Names | None:
-    with suppress(OSError, msgspec.DecodeError), path.open("rb") as file:
+    with suppress(OSError, msgspec.DecodeError, UnicodeError, RecursionError), path.open("rb") as file:
         return msgspec.json.decode(file.read(CACHE_BYTES_MAX), type=Names)
     return None
 

@@ -11,6 +11,8 @@ from hubspoke.errors import InvalidRequest
 
 SCHEMA_BYTES_MAX: Final = 256 * 1024
 TOOL_NAME_CHARS_MAX: Final = 64
+LEVELS_SPARE: Final = 50
+"""How much deeper than it is JSON has to be readable: it ends up in the body of an engine's request, some levels down."""
 
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -43,8 +45,8 @@ def schema(field: str, value: str) -> str:
 def parse(field: str, value: str, kind: type[T], what: str) -> T:
     """Read JSON of a certain *kind*; raise InvalidRequest when it is not *what* it has to be."""
     try:
-        # Once without types: what is nested too deep is refused here and not by whoever reads it later.
-        msgspec.json.decode(value)
+        # Once without types: what is nested too deep is refused here, and not by whoever reads or writes it later.
+        msgspec.json.decode("[" * LEVELS_SPARE + value + "]" * LEVELS_SPARE)
         return msgspec.json.decode(value, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(f"{field} is not {what}") from error

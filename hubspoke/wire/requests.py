@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
@@ -14,7 +15,7 @@ from hubspoke.wire.checks import named, schema, short
 from hubspoke.wire.conversation import messages_from_wire, messages_to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from hubspoke.types import Message
@@ -33,8 +34,18 @@ PENALTY_MAX: Final = 2.0
 REPEAT_PENALTY_MAX: Final = 10.0
 
 
+@contextmanager
+def _carried() -> Iterator[None]:
+    """Raise InvalidRequest for text that is no Unicode, as that of a file or an argument may be."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("a text of the request is no Unicode; write it in UTF-8") from error
+
+
+@_carried()
 def request_to_wire(request: Request, deadline: datetime | None = None) -> pb.InferRequest:
-    """Give a request as a message."""
+    """Give a request as a message; raise InvalidRequest for text that no message can carry."""
     message = pb.InferRequest(
         model=request.model,
         sampling=_sampling_to_wire(request.sampling),
@@ -47,7 +58,7 @@ def request_to_wire(request: Request, deadline: datetime | None = None) -> pb.In
             pb.Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
             for tool in request.tools
         ],
-        tool_choice=_choice_to_wire(request.tool_choice) if request.tools else None,
+        tool_choice=_choice_to_wire(request),
         format=None if request.format is None else _format_to_wire(request.format),
         thinking=pb.EFFORT_UNSPECIFIED
         if request.thinking is None
@@ -95,8 +106,9 @@ def request_from_wire(message: pb.InferRequest) -> tuple[Request, datetime | Non
     return request, times.moment(message.deadline, "deadline") if message.HasField("deadline") else None
 
 
+@_carried()
 def embed_to_wire(request: EmbedRequest, deadline: datetime | None = None) -> pb.EmbedRequest:
-    """Give texts that are to become vectors as a message."""
+    """Give texts that are to become vectors as a message; raise InvalidRequest as `request_to_wire` does."""
     return pb.EmbedRequest(
         model=request.model,
         inputs=request.inputs,
@@ -176,7 +188,10 @@ def _tools(tools: Iterable[pb.Tool]) -> list[Tool]:
     return list(found.values())
 
 
-def _choice_to_wire(choice: ToolChoice) -> pb.ToolChoice:
+def _choice_to_wire(request: Request) -> pb.ToolChoice | None:
+    choice = request.tool_choice
+    if not request.tools and choice.mode is not Calling.REQUIRED:
+        return None  # kept anyway; a call that is demanded is not, and the hub says so
     return pb.ToolChoice(mode=enums.CALLING.to_wire(choice.mode), name=choice.name, parallel=choice.parallel)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from hubspoke.errors import (
     EngineTimeout,
     EngineTruncated,
     EngineUnavailable,
+    MeshError,
 )
 from hubspoke.http_marks import HOP_HEADER, MESH_HEADER
 
@@ -30,6 +32,8 @@ CONNECTIONS_MAX: Final = 256
 
 MARKED: Final = {HOP_HEADER: "1"}
 """The headers of every request."""
+
+log = logging.getLogger(__name__)
 
 
 def timeouts(silence_s: float) -> httpx.Timeout:
@@ -76,3 +80,14 @@ def as_ours() -> Iterator[None]:
         raise EngineTruncated("the engine closed the connection in the middle of its answer") from error
     except (httpx.ProtocolError, httpx.DecodingError) as error:
         raise EngineProtocol("the engine does not speak HTTP as it should") from error
+
+
+@contextmanager
+def told_to_log() -> Iterator[None]:
+    """Put into the log what an engine said of a failure, which goes no further than this machine."""
+    try:
+        yield
+    except MeshError as error:
+        notes = getattr(error, "__notes__", [])
+        log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
+        raise

@@ -13,6 +13,7 @@ import msgspec
 
 from hubspoke.errors import InvalidOutput, InvalidRequest
 from hubspoke.types import Calling, FinishReason
+from spoke.engines.garbage import NOT_JSON
 from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, Schema, refuse_large
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class FormatCheck:
         text = "".join(self._texts)
         try:
             value: Json = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise InvalidOutput("the model's answer is no JSON; ask again") from error
         if self._against is None and not isinstance(value, dict):
             raise InvalidOutput("the model's answer is JSON, but no object; ask again")

@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hubspoke.errors import (
     Busy,
-    ContextTooLong,
     EngineCrashed,
     EngineOutOfMemory,
     LoadFailed,
@@ -23,8 +22,8 @@ from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines.build import NAME
 from spoke.engines.crashes import CRASHES_MAX, CrashHistory
 from spoke.engines.lacking import no_pull
+from spoke.engines.loads import Loads, refuse_longer, rounded
 from spoke.engines.resident import bring
-from spoke.engines.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -37,18 +36,7 @@ if TYPE_CHECKING:
     from spoke.models.store import ModelStore, StoredModel
     from spoke.platform import Platform
 
-CONTEXT_STEP_TOKENS: Final = 256
-"""llama.cpp rounds the context of a slot up to a multiple of this."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """A load under way."""
-
-    plan: LoadPlan
-    work: Shared[Loaded]
 
 
 class EmbeddedEngine:
@@ -71,7 +59,7 @@ class EmbeddedEngine:
         self._build = build
         self._cards = cards
         self._residents: dict[str, Resident] = {}
-        self._loads: dict[str, _Load] = {}
+        self._loads = Loads()
         self._crashes: defaultdict[str, CrashHistory] = defaultdict(CrashHistory)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -92,27 +80,21 @@ class EmbeddedEngine:
         return tuple(self._describe(model) for model in stored)
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
-        """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`.
+        """Bring *model* into memory with that context, rounded up as llama.cpp does.
 
         Raise UnknownModel, ContextTooLong, Busy while it runs with another context, LoadFailed when llama.cpp refuses
         the file or has crashed on it too often, EngineCrashed, EngineOutOfMemory or EngineTimeout.
         """
         stored = await self._find(model)
-        plan = LoadPlan(self._plan.slots, _context_tokens(stored, context_tokens))
-        while True:
-            resident = self._residents.get(model)
-            if resident is not None and _is_as_wanted(resident, stored, plan):
-                return resident.loaded
-            under_way = self._loads.get(model)
-            if under_way is not None and under_way.work.is_abandoned:
-                await under_way.work.gone()
-                continue
-            if under_way is None:
-                work = Shared(self._bring(stored, plan), done=partial(self._forget_load, model))
-                self._loads[model] = under_way = _Load(plan, work)
-            loaded = await under_way.work.wait()
-            if under_way.plan == plan:
-                return loaded
+        limit = stored.header.context_tokens_max
+        refuse_longer(model, limit, context_tokens)
+        plan = LoadPlan(self._plan.slots, rounded(context_tokens, limit))
+        return await self._loads.join(
+            model,
+            plan,
+            there=partial(self._loaded, stored, plan),
+            bring=partial(self._bring, stored, plan),
+        )
 
     async def unload(self, model: str) -> None:
         """End the process of *model*, if there is one; raise Busy while it runs or is being loaded."""
@@ -135,8 +117,7 @@ class EmbeddedEngine:
 
     async def aclose(self) -> None:
         """End every child process."""
-        for load in tuple(self._loads.values()):
-            await load.work.cancel()
+        await self._loads.cancel()
         residents = tuple(self._residents.values())
         self._residents.clear()
         async with asyncio.TaskGroup() as group:
@@ -150,8 +131,12 @@ class EmbeddedEngine:
             raise ModelNotLoaded(f"{model!r} is not in memory")
         return resident
 
-    def _forget_load(self, model: str) -> None:
-        del self._loads[model]
+    def _loaded(self, stored: StoredModel, plan: LoadPlan) -> Loaded | None:
+        """Say what *stored* takes up, if it is in memory with the context of *plan*."""
+        resident = self._residents.get(stored.name)
+        if resident is None or resident.stored.contents != stored.contents:
+            return None
+        return resident.loaded if resident.plan.context_tokens == plan.context_tokens else None
 
     async def _bring(self, stored: StoredModel, plan: LoadPlan) -> Loaded:
         async with self._turns[stored.name]:
@@ -237,11 +222,6 @@ class EmbeddedEngine:
         return replace(described, state=state)
 
 
-def _is_as_wanted(resident: Resident, stored: StoredModel, plan: LoadPlan) -> bool:
-    same_model = resident.stored.contents == stored.contents
-    return same_model and resident.loaded.context_tokens == plan.context_tokens
-
-
 def _capabilities(stored: StoredModel) -> frozenset[Capability]:
     header = stored.header
     found = {Capability.EMBED} if header.makes_vectors else set()
@@ -260,18 +240,5 @@ def _capabilities(stored: StoredModel) -> frozenset[Capability]:
 
 
 def _planned_context_tokens(stored: StoredModel, plan: LoadPlan) -> int:
-    return _rounded(min(plan.context_tokens, stored.header.context_tokens_max or plan.context_tokens), stored)
-
-
-def _context_tokens(stored: StoredModel, wanted: int) -> int:
     limit = stored.header.context_tokens_max
-    if limit and wanted > limit:
-        raise ContextTooLong(
-            f"{stored.name!r} was made for {limit} tokens of context, not {wanted}", context_tokens=limit
-        )
-    return _rounded(wanted, stored)
-
-
-def _rounded(context_tokens: int, stored: StoredModel) -> int:
-    rounded = -(-context_tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
-    return min(rounded, stored.header.context_tokens_max or rounded)
+    return rounded(min(plan.context_tokens, limit or plan.context_tokens), limit)

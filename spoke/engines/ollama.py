@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hubspoke.errors import (
     Busy,
-    ContextTooLong,
     EngineProtocol,
     EngineTimeout,
     EngineUnavailable,
@@ -27,30 +26,20 @@ from hubspoke.errors import (
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
 from spoke.engines import ollama_models
 from spoke.engines.admission import Admission
+from spoke.engines.connection import told_to_log
+from spoke.engines.loads import Loads, refuse_longer, rounded
 from spoke.engines.ollama_body import refuse_unkept
 from spoke.engines.ollama_detected import NAME
 from spoke.engines.ollama_memory import Memory
-from spoke.engines.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Gpu, Loaded, PullStep, Request
     from spoke.engines.ollama_http import OllamaClient
     from spoke.engines.ollama_models import Facts, Listed
 
-CONTEXT_STEP_TOKENS: Final = 256
-"""Ollama's runner rounds a context up to a multiple of this, and a request with the unrounded one loads it anew."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """A load under way."""
-
-    plan: LoadPlan
-    work: Shared[Loaded]
 
 
 class OllamaEngine:
@@ -73,7 +62,8 @@ class OllamaEngine:
         self._facts: dict[str, Facts] = {}
         self._version = ""
         self._memory = Memory(client, plan.slots)
-        self._loads: dict[str, _Load] = {}
+        self._loads = Loads()
+        self._leaving: set[str] = set()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._admission = Admission()
 
@@ -98,43 +88,30 @@ class OllamaEngine:
     async def models(self) -> tuple[Model, ...]:
         """List the models on its disk, each with its state; empty while it is down."""
         try:
-            listed = await self._client.listed()
-            await self._memory.look()
-            described = [await self._describe(model) for model in listed]
+            return await self._look()
         except (EngineUnavailable, EngineTimeout):
             self._memory.forget()
             return ()
-        return tuple(model for model in described if model is not None)
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
-        """Bring *model* into memory with that context, rounded up to a multiple of `CONTEXT_STEP_TOKENS`, until `unload`.
+        """Bring *model* into memory with that context, rounded up as Ollama's runner does, until `unload`.
 
         Raise UnknownModel, ContextTooLong, Busy while it runs with another context, LoadFailed, EngineOutOfMemory,
         EngineCrashed, EngineTimeout or EngineUnavailable.
         """
-        found = next((known for known in await self.models() if known.name == model), None)
+        found = next((known for known in await self._look() if known.name == model), None)
         if found is None:
             raise UnknownModel(f"Ollama has no model {model!r} on this spoke; pull it first")
-        plan = LoadPlan(self._plan.slots, _context_tokens(found, context_tokens))
-        while True:
-            loaded = self._memory.loaded(model)
-            if (
-                model not in self._loads
-                and loaded is not None
-                and loaded.context_tokens == plan.context_tokens
-            ):
-                return loaded
-            under_way = self._loads.get(model)
-            if under_way is not None and under_way.work.is_abandoned:
-                await under_way.work.gone()
-                continue
-            if under_way is None:
-                embeds = Capability.EMBED in found.capabilities
-                work = Shared(self._bring(model, plan, embeds=embeds), done=partial(self._forget_load, model))
-                self._loads[model] = under_way = _Load(plan, work)
-            loaded = await under_way.work.wait()
-            if under_way.plan == plan:
-                return loaded
+        limit = found.context_tokens_max
+        refuse_longer(model, limit, context_tokens)
+        plan = LoadPlan(self._plan.slots, rounded(context_tokens, limit))
+        embeds = Capability.EMBED in found.capabilities
+        return await self._loads.join(
+            model,
+            plan,
+            there=partial(self._loaded, model, plan),
+            bring=partial(self._bring, model, plan, embeds=embeds),
+        )
 
     async def unload(self, model: str) -> None:
         """Take *model* out of memory, whoever has loaded it; raise Busy while it runs for the mesh or is being loaded."""
@@ -155,7 +132,7 @@ class OllamaEngine:
         events = self._client.generate(
             model, request, loaded.context_tokens, may_shift=self._memory.may_shift(model)
         )
-        with _told(), self._admission.slot(model, loaded.slots):
+        with told_to_log(), self._admission.slot(model, loaded.slots):
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -164,7 +141,7 @@ class OllamaEngine:
         """Turn texts into vectors; raise as `generate` does, and ContextTooLong for a text that does not fit."""
         loaded = self._in_memory(model)
         events = self._client.embed(model, request, loaded.context_tokens)
-        with _told(), self._admission.slot(model, loaded.slots):
+        with told_to_log(), self._admission.slot(model, loaded.slots):
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -174,25 +151,33 @@ class OllamaEngine:
 
         The steps are Ollama's: most are of one layer, which is named by its digest, and count that layer's bytes alone.
         """
-        with _told():
+        with told_to_log():
             async with aclosing(self._client.pull(model)) as steps:
                 async for step in steps:
                     yield step
 
     async def aclose(self) -> None:
         """Take out of memory what the mesh has brought there, and close every connection."""
-        for load in tuple(self._loads.values()):
-            await load.work.cancel()
+        await self._loads.cancel()
         await self._memory.let_go_of_ours()
         await self._client.aclose()
 
-    def _forget_load(self, model: str) -> None:
-        del self._loads[model]
+    async def _look(self) -> tuple[Model, ...]:
+        listed = await self._client.listed()
+        await self._memory.look()
+        described = [await self._describe(model) for model in listed]
+        return tuple(model for model in described if model is not None)
+
+    def _loaded(self, model: str, plan: LoadPlan) -> Loaded | None:
+        """Say what *model* takes up, if it is in memory with the context of *plan*, and not just coming or going."""
+        loaded = None if model in self._loads or model in self._leaving else self._memory.loaded(model)
+        return None if loaded is None or loaded.context_tokens != plan.context_tokens else loaded
 
     def _in_memory(self, model: str) -> Loaded:
-        """Say how *model* is loaded; raise ModelNotLoaded when it was not at the last look, or is just being loaded."""
+        """Say how *model* is loaded; raise ModelNotLoaded when it was not at the last look, or just comes or goes."""
         loaded = self._memory.loaded(model)
-        if loaded is None or model in self._loads:
+        # Ollama would bring one that goes back at once, in its own way and unknown to us.
+        if loaded is None or model in self._loads or model in self._leaving:
             raise ModelNotLoaded(f"{model!r} is not in memory")
         return loaded
 
@@ -203,9 +188,13 @@ class OllamaEngine:
 
     async def _dismiss(self, model: str) -> None:
         self._refuse_while_running(model)
-        await self._memory.look()
-        if self._memory.loaded(model) is not None:
-            await self._memory.let_go(model)
+        self._leaving.add(model)
+        try:
+            await self._memory.look()
+            if self._memory.loaded(model) is not None:
+                await self._memory.let_go(model)
+        finally:
+            self._leaving.discard(model)
 
     def _refuse_while_running(self, model: str) -> None:
         running = self._admission.running(model)
@@ -249,24 +238,3 @@ class OllamaEngine:
             if listed.digest:
                 self._facts[listed.digest] = facts
         return facts
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Put into the log what Ollama said of a failure, which stays on this machine."""
-    try:
-        yield
-    except MeshError as error:
-        notes = getattr(error, "__notes__", [])
-        log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
-        raise
-
-
-def _context_tokens(model: Model, wanted: int) -> int:
-    limit = model.context_tokens_max
-    if limit and wanted > limit:
-        raise ContextTooLong(
-            f"{model.name!r} was made for {limit} tokens of context, not {wanted}", context_tokens=limit
-        )
-    rounded = -(-wanted // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
-    return min(rounded, limit or rounded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
 from spoke.engines.openai_calls import CALLS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ollama import ChatResponse, GenerateResponse, Message
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 NS_PER_S: Final = 1_000_000_000
 TOKENS_MAX: Final = 2**32 - 1
+
+_HALF_SIGNS: Final = re.compile("[\ud800-\udfff]")
 
 _REASONS: Final = {
     None: FinishReason.STOP,  # older servers give none
@@ -46,7 +49,7 @@ class Answer:
     def continued(self, part: GenerateResponse) -> tuple[Delta, ...]:
         """Give the text that a part adds to a raw prompt, if any."""
         self._note(part, adds=bool(part.response))
-        return (Delta(part.response),) if part.response else ()
+        return (Delta(_whole(part.response)),) if part.response else ()
 
     def finished(self) -> Finished:
         """Say how the answer ended; raise EngineTruncated when it did not."""
@@ -74,9 +77,9 @@ class Answer:
 
     def _said(self, message: Message) -> Iterator[Delta]:
         if message.thinking:
-            yield Delta(thinking=message.thinking)
+            yield Delta(thinking=_whole(message.thinking))
         if message.content:
-            yield Delta(message.content)
+            yield Delta(_whole(message.content))
         if message.tool_calls:
             yield Delta(tool_calls=self._numbered(message.tool_calls))
 
@@ -88,14 +91,22 @@ class Answer:
             ToolCallPart(
                 index=index,
                 id=f"call_{self._first_id + index}",
-                name=call.function.name,
-                # The standard library's, as it takes whole numbers of any length, as the package does.
-                arguments=json.dumps(
-                    call.function.arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-                ),
+                name=_whole(call.function.name),
+                arguments=_written(call.function.arguments),
             )
             for index, call in enumerate(calls, first)
         )
+
+
+def _written(arguments: Mapping[str, object]) -> str:
+    # The standard library's, as it takes whole numbers of any length, as the package does.
+    text = json.dumps(arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _whole(text)
+
+
+def _whole(text: str) -> str:
+    """Put U+FFFD for halves of signs: the package lets them through, and no message can carry them."""
+    return _HALF_SIGNS.sub("\ufffd", text)
 
 
 def count(told: int | None, otherwise: int) -> int:

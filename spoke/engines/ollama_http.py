@@ -225,5 +225,5 @@ def _as_ours(read: Callable[[int, str], MeshError] = ollama_errors.refused) -> I
         raise EngineUnavailable("Ollama does not answer; is it running?") from error
     except TimeoutError as error:
         raise EngineTimeout(f"Ollama has not answered within {LOOK_TIMEOUT_S:g} s") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise EngineProtocol("Ollama sent something that makes no sense") from error

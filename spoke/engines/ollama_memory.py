@@ -53,8 +53,8 @@ class Memory:
         return brought is None or brought.may_shift
 
     def forget(self) -> None:
-        """Know of nothing there any more."""
-        self._loaded, self._ours = {}, {}
+        """Know of nothing there until the next look, which also tells what of it is still ours."""
+        self._loaded = {}
 
     async def look(self) -> None:
         """Ask what is there."""

@@ -14,6 +14,7 @@ import msgspec
 from hubspoke.errors import EngineProtocol, EngineTimeout
 from spoke.engines import connection
 from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts
+from spoke.engines.garbage import NOT_JSON
 from spoke.engines.openai_models import is_name
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class OllamaServer:
             raise EngineProtocol(f"what answers there is no Ollama (HTTP {response.status_code})")
         try:
             version = msgspec.json.decode(response.content, type=_Version).version
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise EngineProtocol("what answers there is no Ollama") from error
         return version if is_name(version) else ""
 

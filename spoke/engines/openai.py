@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import ContextTooLong, MeshError, UnknownModel, Unsupported
+from hubspoke.errors import ContextTooLong, EngineUnavailable, MeshError, UnknownModel, Unsupported
 from hubspoke.types import Capability, EngineInfo, Loaded, LoadPlan, Model, ModelState
 from spoke.engines.admission import Admission
 from spoke.engines.lacking import no_pull
@@ -71,8 +71,10 @@ class OpenAiEngine:
         return tuple(self._describe(served) for served in self._served or ())
 
     async def load(self, model: str, context_tokens: int) -> Loaded:
-        """Give what is there; raise UnknownModel, or ContextTooLong when the server runs it with less."""
+        """Give what is there; raise UnknownModel, ContextTooLong when the server runs it with less, or EngineUnavailable."""
         found = next((listed for listed in await self.models() if listed.name == model), None)
+        if self._served is None:
+            raise EngineUnavailable(f"the engine {self._name!r} does not answer; is it running?")
         if found is None or found.loaded is None:
             raise UnknownModel(f"the engine {self._name!r} has no model {model!r}")
         if context_tokens > found.loaded.context_tokens:

@@ -8,6 +8,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, Usage
+from spoke.engines.garbage import NOT_JSON
 from spoke.engines.openai_calls import CallPart, Calls
 from spoke.engines.openai_errors import broken_off
 
@@ -91,7 +92,7 @@ class Answer:
         """
         try:
             chunk = _DECODER.decode(payload)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except NOT_JSON as error:
             raise EngineProtocol("the engine sent a chunk that makes no sense") from error
         if chunk.error is not None:
             raise broken_off(payload.encode())

@@ -8,6 +8,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import ToolCallPart
+from spoke.engines.garbage import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,5 +128,5 @@ class Calls:
 def _check(arguments: str) -> None:
     try:
         msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidOutput("the model called a tool with what is no JSON object; ask again") from error

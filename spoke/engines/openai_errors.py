@@ -26,6 +26,7 @@ from hubspoke.errors import (
     UnknownModel,
     Unsupported,
 )
+from spoke.engines.garbage import NOT_JSON
 
 
 class _Problem(msgspec.Struct):
@@ -133,7 +134,7 @@ def _problem(body: bytes) -> _Problem:
     """Find the description of an error, wherever the server put it; garbage describes nothing."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return _Problem()
     match envelope.error:
         case _Problem():

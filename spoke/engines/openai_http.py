@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,15 @@ import msgspec
 from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
 from spoke.engines import openai_body, openai_props, openai_vectors
-from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts, transport
+from spoke.engines.connection import (
+    LOOK_TIMEOUT_S,
+    MARKED,
+    as_ours,
+    refuse_mesh,
+    timeouts,
+    told_to_log,
+    transport,
+)
 from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai_answer import DONE, Answer
 from spoke.engines.openai_dialect import LLAMA_CPP
@@ -23,7 +30,7 @@ from spoke.engines.sse import ERROR, SseParser
 from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
     from hubspoke.types import Delta, EmbedRequest, Request
@@ -37,8 +44,6 @@ ERROR_BYTES_MAX: Final = 64 * 1024
 WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A batch of the longest vectors there are, written out, takes half of it."""
 MODELS_PATH: Final = "/v1/models"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class OpenAiClient:
         call = openai_body.streamed(model, request, dialect)
         check = FormatCheck(request.format)
         answer = Answer()
-        with _logged():
+        with told_to_log():
             async with aclosing(self._payloads(call.path, {**call.body, **extras})) as payloads:
                 async for payload in payloads:
                     if payload == DONE:
@@ -94,7 +99,7 @@ class OpenAiClient:
     async def embed(self, model: str, request: EmbedRequest) -> AsyncGenerator[Embeddings | Finished, None]:
         """Turn texts into vectors, a batch at a time, then give one `Finished`. Closing the generator ends the batch."""
         tokens = 0
-        with _logged():
+        with told_to_log():
             for first, texts in batches(request.inputs):
                 body = openai_vectors.body(model, texts)
                 made = openai_vectors.made(await self._whole(openai_vectors.PATH, body))
@@ -152,17 +157,6 @@ class OpenAiClient:
             async with self._http.stream("POST", path, content=content) as response:
                 await _checked(response)
                 yield response
-
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """Note a failure with what the server said of it, which goes no further."""
-    try:
-        yield
-    except MeshError as error:
-        notes = getattr(error, "__notes__", [])
-        log.warning("engine failed", extra={"reason": error.reason, "detail": " ".join(notes)})
-        raise
 
 
 async def _checked(response: httpx.Response) -> None:

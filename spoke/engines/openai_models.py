@@ -13,6 +13,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol
 from hubspoke.types import Capability
+from spoke.engines.garbage import NOT_JSON
 from spoke.engines.openai_dialect import BY_OWNER, PLAIN, Dialect
 
 MODELS_MAX: Final = 500
@@ -59,7 +60,7 @@ def served(body: bytes) -> tuple[Served, ...]:
     """Read a list of models; leave out those whose names the mesh cannot carry. Raise EngineProtocol for garbage."""
     try:
         listing = msgspec.json.decode(body, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise EngineProtocol("the engine's list of models makes no sense") from error
     names: dict[str, Served] = {}
     for listed in listing.data:

@@ -9,6 +9,7 @@ import msgspec
 
 from hubspoke.types import Capability
 from spoke.core.templates import knows_thinking
+from spoke.engines.garbage import NOT_JSON
 
 if TYPE_CHECKING:
     from spoke.engines.openai_models import Served
@@ -30,7 +31,7 @@ def told(served: Served, props: bytes) -> Served:
     """Add to *served* what *props* tell of it; nothing when they make no sense, as those of older servers."""
     try:
         found = msgspec.json.decode(props, type=_Props)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return served
     template = found.chat_template_caps
     # It leaves tools out in silence when its template has no place for them.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from hubspoke.errors import EngineProtocol
+from spoke.engines.garbage import NOT_JSON
 from spoke.engines.openai_errors import refused
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def made(answer: bytes) -> Made:
     """Read an answer; raise EngineProtocol when it makes no sense, or does not say whose vector is whose."""
     try:
         listing = msgspec.json.decode(answer, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise EngineProtocol("the engine's vectors make no sense") from error
     if listing.error is not None:
         raise refused(OK, answer)

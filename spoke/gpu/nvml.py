@@ -62,12 +62,12 @@ class NvmlProbe:
         return await asyncio.shield(self._under_way)
 
     async def aclose(self) -> None:
-        """Let go of the driver, unless a look under way hangs."""
+        """Let go of the driver, unless a look under way hangs; a driver that hangs on that is left to it."""
         if self._under_way is not None:
             await asyncio.wait({self._under_way}, timeout=CLOSE_TIMEOUT_S)
             if not self._under_way.done():
                 return
-        await _in_thread(self._shut_down)
+        await asyncio.wait({_in_thread(self._shut_down)}, timeout=CLOSE_TIMEOUT_S)
 
     def _describe_all(self) -> tuple[Card, ...]:
         try:

@@ -11,10 +11,12 @@ from hubspoke.errors import (
     EngineOutOfMemory,
     EngineOverloaded,
     EngineProtocol,
+    EngineTimeout,
     EngineTruncated,
     EngineUnavailable,
     LoadFailed,
     MeshError,
+    ModelNotLoaded,
     UnknownModel,
 )
 from hubspoke.types import (
@@ -120,6 +122,41 @@ async def test_a_load_that_is_refused_says_why(
 
     assert "den" not in failed.value.message
     assert (await described(engine, "tiny")).state is ModelState.COLD
+
+
+async def test_one_look_that_fails_costs_no_load(double: OllamaDouble, engine: OllamaEngine):
+    await engine.load("tiny", CONTEXT_TOKENS)
+    double.refused_routes = frozenset({"GET /api/tags"})
+    double.refusal = Refusal(504, "slow disk")
+    assert await engine.models() == ()
+    double.refusal = None
+
+    assert (await described(engine, "tiny")).state is ModelState.LOADED
+    assert (await ask(engine, "tiny", chat(REVERSE[0])))[0] == REVERSE[1]
+    assert len(double.loads) == 1
+
+
+async def test_a_load_says_that_ollama_is_slow_and_not_that_the_model_is_unknown(
+    double: OllamaDouble, engine: OllamaEngine
+):
+    double.refused_routes = frozenset({"GET /api/tags"})
+    double.refusal = Refusal(504, "slow disk")
+
+    with pytest.raises(EngineTimeout):
+        await engine.load("tiny", CONTEXT_TOKENS)
+
+
+async def test_nothing_is_asked_of_a_model_that_is_on_its_way_out(double: OllamaDouble, engine: OllamaEngine):
+    await engine.load("tiny", CONTEXT_TOKENS)
+    async with asyncio.timeout(SOON_S), double.turn:  # so that it takes its time
+        unloading = asyncio.create_task(engine.unload("tiny"))
+        await asyncio.sleep(0)
+        with pytest.raises(ModelNotLoaded):
+            await ask(engine, "tiny", chat("hello"))
+    await unloading
+
+    assert double.runners == {}
+    assert len(double.loads) == 1
 
 
 async def test_a_model_that_was_deleted_underneath_is_unknown(double: OllamaDouble, engine: OllamaEngine):

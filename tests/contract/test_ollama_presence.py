@@ -153,3 +153,14 @@ async def test_of_an_endless_line_only_so_much_is_read(monkeypatch: pytest.Monke
         with pytest.raises(EngineProtocol, match="1000 bytes"):
             await server.version()
         await server.aclose()
+
+
+async def test_what_is_nested_without_end_is_no_answer():
+    body = b'{"models": ' + b"[" * 5000
+    nested = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    async with serve(Script([nested])) as url:
+        engine = an_ollama_engine(url)
+        assert "no Ollama" in (await engine.probe()).fault
+        with pytest.raises(EngineProtocol):
+            await engine.models()
+        await engine.aclose()

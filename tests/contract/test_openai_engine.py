@@ -91,6 +91,8 @@ async def test_a_server_that_dies_breaks_its_answer_off_and_is_a_fault(store: Mo
             await ask(engine, "tiny", chat("hello"))
         assert "running" in (await engine.probe()).fault
         assert await engine.models() == ()
+        with pytest.raises(EngineUnavailable):
+            await engine.load("tiny", 2048)
         await engine.aclose()
 
 

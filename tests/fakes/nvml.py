@@ -97,6 +97,8 @@ class FakeNvml:
         return self.init
 
     def _stop(self):
+        if self.held is not None:
+            self.held.wait()
         self.stops += 1
         return pynvml.NVML_SUCCESS
 

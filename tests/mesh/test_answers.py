@@ -17,6 +17,7 @@ from hubspoke.errors import (
     DoesNotFit,
     EngineCrashed,
     InvalidRequest,
+    MeshError,
     NoSpoke,
     RequestTooLarge,
     SpokeLost,
@@ -144,12 +145,17 @@ async def test_a_declined_request_goes_elsewhere_and_not_back(hub: RealHub) -> N
             assert [(await other).text for other in others] == ["again", "again"]
 
 
-async def test_an_engine_that_fails_before_any_text_is_tried_elsewhere(hub: RealHub) -> None:
+@pytest.mark.parametrize(
+    "failed", [EngineCrashed("the engine died"), UnknownModel("the model was deleted meanwhile")]
+)
+async def test_an_engine_that_fails_before_any_text_is_tried_elsewhere(
+    hub: RealHub, failed: MeshError
+) -> None:
     async with hub.app() as app, hub.spoke("den", slots=1) as den:
         asked = asking(app)
         assignment = await den.slots[0].assignment()
         async with hub.spoke("attic", slots=1) as attic:
-            failure = status.failure_to_wire(EngineCrashed("the engine died"))
+            failure = status.failure_to_wire(failed)
             await den.slots[0].say(last=pb.Last(attempt=assignment.attempt, failure=failure))
             await attic.slots[0].answer("fine")
             answer = await asked

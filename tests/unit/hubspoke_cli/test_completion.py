@@ -116,7 +116,7 @@ def test_names_of_another_hub_are_not_given(own):
         assert "other" not in press_tab("ask", "", **at(own, address))
 
 
-@pytest.mark.parametrize("cached", [b"", b"{", b'{"asked_at": 1}'])
+@pytest.mark.parametrize("cached", [b"", b"{", b'{"asked_at": 1}', b'"\xff'])
 def test_without_a_hub_there_is_nothing_and_no_error(own, cached):
     (own.admin.directory / CACHE_FILE).write_bytes(cached)
     assert press_tab("ask", "", **at(own, NOWHERE)) == []

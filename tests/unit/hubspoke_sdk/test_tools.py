@@ -48,6 +48,10 @@ def heat(unit: Unit) -> str:
     return unit.value
 
 
+def unnamed(*values: int) -> int:
+    return sum(values)
+
+
 def breaks() -> str:
     raise LookupError("nothing there")
 
@@ -103,10 +107,15 @@ def test_types_of_a_programs_own_are_described_beside_it():
     assert schema["$defs"]["Point"]["required"] == ["x"]
 
 
-@pytest.mark.parametrize("function", [lambda x: x, lambda *x: x, lambda **x: x, len])
+@pytest.mark.parametrize("function", [lambda: "", lambda x: x, unnamed, len])
 def test_what_cannot_be_described_is_refused(function):
     with pytest.raises(TypeError):
         tool(function)
+
+
+async def test_no_function_hides_another_one_of_its_name(app):
+    with pytest.raises(TypeError, match="same name"):
+        await anext(run_with_tools(MeshClient(app.directory), ASK, [add, heat, add]))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from ollama import ChatResponse, GenerateResponse, Message
 from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, Request, Speaker, ToolCall, ToolCallPart, Usage
 from hubspoke.types import Message as Turn
+from hubspoke.wire.answers import delta_bytes
 from spoke.engines.ollama_answer import Answer
 from spoke.engines.openai_calls import CALLS_MAX
 
@@ -48,6 +49,16 @@ def test_thoughts_text_and_calls_of_one_part_are_told_apart_and_count_once():
         Delta("Yes.", tokens=0),
         Delta(tokens=0, tool_calls=(ToolCallPart(0, "call_0", "weather", "{}"),)),
     )
+
+
+def test_halves_of_signs_are_replaced_as_no_message_carries_them():
+    half = "a\ud83db"
+    answer = Answer(PROMPT)
+    deltas = answer.chatted(said(half, thinking=half, tool_calls=[a_call(half, city=half)]))
+    deltas += answer.continued(GenerateResponse(response=half))
+
+    assert "\ud83d" not in repr(deltas)
+    assert b"".join(delta_bytes(delta) for delta in deltas).count("a\ufffdb".encode()) == 5
 
 
 def test_calls_get_numbers_ids_and_arguments_as_text():

@@ -126,6 +126,7 @@ def test_a_context_that_overflows_in_the_middle_says_so():
         '{"choices": [{"delta": {"content": 5}}]}',
         '{"usage": {"prompt_tokens": -1}}',
         '{"choices": [{"delta": {"tool_calls": 5}}]}',
+        '{"error": ' + "[" * 5000,
         '{"choices": [{"delta": {"tool_calls": [{"index": "0"}]}}]}',
         '{"choices": [{"delta": {"tool_calls": [{"function": {"arguments": [1]}}]}}]}',
     ],

@@ -93,7 +93,8 @@ def test_an_engines_own_words_stay_with_the_error_for_the_log():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>502 Bad Gateway</html>", b"\xff\xfe", b"null", b'{"error": 5}']
+    "body",
+    [b"", b"<html>502 Bad Gateway</html>", b"\xff\xfe", b"null", b'{"error": 5}', b'{"x": ' + b"[" * 5000],
 )
 def test_garbage_for_an_explanation_changes_nothing(body: bytes):
     assert type(refused(503, body)) is EngineUnavailable

@@ -32,7 +32,9 @@ def test_of_a_shop_only_so_many_are_taken():
     assert len(served(listing(*({"id": str(number)} for number in range(MODELS_MAX + 9))))) == MODELS_MAX
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"data": 5}', b'{"data": [{}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"data": 5}', b'{"data": [{}]}', b"\xff", b'{"x": ' + b"[" * 5000]
+)
 def test_garbage_is_no_list(body: bytes):
     with pytest.raises(EngineProtocol):
         served(body)

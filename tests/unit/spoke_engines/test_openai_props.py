@@ -29,7 +29,16 @@ def test_a_template_without_tools_is_believed_more_than_the_settings():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b"\xff", b'{"chat_template": 5}', b'{"chat_template_caps": {}}']
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"chat_template": 5}',
+        b'{"chat_template_caps": {}}',
+        b'{"x": ' + b"[" * 5000,
+    ],
 )
 def test_what_makes_no_sense_tells_nothing(body: bytes):
     assert told(SERVED, body) == SERVED

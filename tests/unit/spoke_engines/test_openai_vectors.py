@@ -43,6 +43,7 @@ def test_without_numbers_the_order_is_that_of_the_list_and_without_usage_nothing
         b'{"data": [{"embedding": "AAAA", "index": 0}]}',
         b'{"data": [{"embedding": [NaN], "index": 0}]}',
         b"\xff\xfe",
+        b'{"error": ' + b"[" * 5000,
     ],
 )
 def test_what_makes_no_sense_is_refused(garbage: bytes):

@@ -8,6 +8,7 @@ import pytest
 
 from hubspoke.errors import InternalError
 from hubspoke.types import Gpu, GpuKind
+from spoke.gpu import nvml
 from spoke.gpu.none import NoGpus
 from spoke.gpu.nvml import NvmlProbe
 from tests.fakes.nvml import Card, FakeNvml, driver, no_driver
@@ -140,6 +141,22 @@ async def test_the_driver_is_started_once_and_let_go_in_the_end():
         await probe.aclose()
 
     assert (library.starts, library.stops) == (1, 1)
+
+
+async def test_a_driver_that_hangs_in_the_end_keeps_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nvml, "CLOSE_TIMEOUT_S", 0.01)
+    library = FakeNvml([Card()])
+    with driver(library):
+        probe = NvmlProbe()
+        await probe.look()
+        library.held = threading.Event()
+        async with asyncio.timeout(5):
+            await probe.aclose()
+        stops = library.stops
+        library.held.set()
+        await probe.aclose()
+
+    assert stops == 0
 
 
 async def test_looks_that_overlap_are_one():
