@@ -44,11 +44,15 @@ class OpenAiServer(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Capability.COMPLETION,
         Capability.JSON_SCHEMA,
         Capability.TOOLS,
+        Capability.TOOL_CHOICE,
     )
-    """What its models can be asked for: "chat", "completion", "json_schema", "tools", "vision", "thinking", "embed" and
-    "sampling" (`top_k`, `min_p`, `repeat_penalty`). Servers do not tell, except that "sampling" is known of vLLM, SGLang
-    and llama-server, and "vision", "thinking" and "tools" of a llama-server with one model. The hub refuses what is not listed, so a server whose
-    models only make vectors has `["embed"]`."""
+    """What its models can be asked for: "chat", "completion", "json_schema", "tools", "tool_choice" (calls that are
+    demanded), "vision", "thinking", "embed" and "sampling" (`top_k`, `min_p`, `repeat_penalty`).
+
+    Servers do not tell, except that "sampling" is known of vLLM, SGLang and llama-server, and "vision", "thinking" and both
+    of tools of a llama-server with one model. The hub refuses what is not listed, so a server whose models only make
+    vectors has `["embed"]`.
+    """
 
     @property
     def base_url(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from hub.core.types import Ask
-from hubspoke.types import Capability, Effort, EmbedRequest, Request, Speaker
+from hubspoke.types import Calling, Capability, Effort, EmbedRequest, Request, Speaker
 
 if TYPE_CHECKING:
     from hubspoke.types import Message, Sampling
@@ -36,6 +36,8 @@ def needs(request: Asked) -> frozenset[Capability]:
         wanted.add(Capability.JSON_SCHEMA)
     if request.tools or any(_uses_tools(turn) for turn in request.messages):
         wanted.add(Capability.TOOLS)
+    if request.tool_choice.mode is Calling.REQUIRED or request.tool_choice.parallel is False:
+        wanted.add(Capability.TOOL_CHOICE)
     if any(turn.images for turn in request.messages):
         wanted.add(Capability.VISION)
     # A model that cannot think does as it is told when it is told not to.

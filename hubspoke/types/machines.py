@@ -31,6 +31,7 @@ class Capability(StrEnum):
     VISION = "vision"
     THINKING = "thinking"
     SAMPLING = "sampling"
+    TOOL_CHOICE = "tool_choice"
 
 
 class GpuKind(StrEnum):

@@ -232,6 +232,7 @@ def _capabilities(stored: StoredModel) -> frozenset[Capability]:
         in_chats = {
             Capability.CHAT: True,
             Capability.TOOLS: header.calls_tools,
+            Capability.TOOL_CHOICE: header.calls_tools,
             Capability.THINKING: header.thinks,
             Capability.VISION: stored.projector is not None,
         }

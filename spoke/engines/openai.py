@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, PullStep, Request
     from spoke.engines.openai_http import Endpoint
 
-LIKELY: Final = frozenset({Capability.CHAT, Capability.COMPLETION, Capability.JSON_SCHEMA, Capability.TOOLS})
+LIKELY: Final = frozenset(
+    {
+        Capability.CHAT,
+        Capability.COMPLETION,
+        Capability.JSON_SCHEMA,
+        Capability.TOOLS,
+        Capability.TOOL_CHOICE,
+    }
+)
 """What such servers can mostly be asked for. Which of their models can do it, they do not say."""
 
 

@@ -36,7 +36,11 @@ def told(served: Served, props: bytes) -> Served:
     template = found.chat_template_caps
     # It leaves tools out in silence when its template has no place for them.
     calls = template.supports_tools and template.supports_tool_calls
-    known = {Capability.TOOLS: calls, Capability.THINKING: knows_thinking(found.chat_template)}
+    known = {
+        Capability.TOOLS: calls,
+        Capability.TOOL_CHOICE: calls,
+        Capability.THINKING: knows_thinking(found.chat_template),
+    }
     return replace(
         served,
         known=served.known | {capability for capability, is_there in known.items() if is_there},

@@ -56,7 +56,7 @@ TEMPLATE = "{% if tools %}{{ tools }}{% endif %}<think>{{ messages }}"
         ({"tokenizer.chat_template": "{{ messages }}"}, GENERATES | {Capability.CHAT}),
         (
             {"tokenizer.chat_template": TEMPLATE},
-            GENERATES | {Capability.CHAT, Capability.TOOLS, Capability.THINKING},
+            GENERATES | {Capability.CHAT, Capability.TOOLS, Capability.TOOL_CHOICE, Capability.THINKING},
         ),
         ({"llama.pooling_type": u32(1)}, {Capability.EMBED}),
         (

@@ -12,6 +12,7 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 16).decode()
 ABLE = frozenset({
     Capability.CHAT,
     Capability.TOOLS,
+    Capability.TOOL_CHOICE,
     Capability.VISION,
     Capability.THINKING,
     Capability.JSON_SCHEMA,

@@ -37,6 +37,15 @@ def a_question(*turns: Message, **given: object) -> Request:
         (a_question(format=JsonFormat('{"type":"object"}')), {Capability.JSON_SCHEMA}),
         (a_question(tools=(Tool("f"),)), {Capability.TOOLS}),
         (a_question(tools=(Tool("f"),), tool_choice=ToolChoice(Calling.NONE)), {Capability.TOOLS}),
+        (
+            a_question(tools=(Tool("f"),), tool_choice=ToolChoice(Calling.REQUIRED)),
+            {Capability.TOOLS, Capability.TOOL_CHOICE},
+        ),
+        (
+            a_question(tools=(Tool("f"),), tool_choice=ToolChoice(parallel=False)),
+            {Capability.TOOLS, Capability.TOOL_CHOICE},
+        ),
+        (a_question(tools=(Tool("f"),), tool_choice=ToolChoice(parallel=True)), {Capability.TOOLS}),
         (a_question(HELLO, CALLED, RESULT), {Capability.TOOLS}),
         (a_question(RESULT), {Capability.TOOLS}),
         (a_question(Message(Speaker.USER, "", images=(Image(b"x"),))), {Capability.VISION}),

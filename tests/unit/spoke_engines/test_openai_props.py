@@ -8,7 +8,7 @@ from spoke.engines.openai_models import Served
 from spoke.engines.openai_props import told
 
 SERVED = Served("m", 2048, LLAMA_CPP, frozenset({Capability.SAMPLING}))
-CONFIGURED = frozenset({Capability.CHAT, Capability.TOOLS})
+CONFIGURED = frozenset({Capability.CHAT, Capability.TOOLS, Capability.TOOL_CHOICE})
 
 
 def props(template: str, *, tools: bool) -> bytes:

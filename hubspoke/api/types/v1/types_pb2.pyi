@@ -76,6 +76,8 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     """Reasoning that is kept apart from the answer."""
     CAPABILITY_SAMPLING: _Capability.ValueType  # 8
     """top_k, min_p and repeat_penalty, which not every engine's interface has words for."""
+    CAPABILITY_TOOL_CHOICE: _Capability.ValueType  # 9
+    """Calls that are demanded: any tool, a certain one, or no more than one at a time."""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
     """What a model can be asked for."""
@@ -98,6 +100,8 @@ CAPABILITY_THINKING: Capability.ValueType  # 7
 """Reasoning that is kept apart from the answer."""
 CAPABILITY_SAMPLING: Capability.ValueType  # 8
 """top_k, min_p and repeat_penalty, which not every engine's interface has words for."""
+CAPABILITY_TOOL_CHOICE: Capability.ValueType  # 9
+"""Calls that are demanded: any tool, a certain one, or no more than one at a time."""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _GpuKind:
