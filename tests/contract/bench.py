@@ -50,8 +50,7 @@ class Bench:
     """An engine, a model of it and what that model can do.
 
     *onlooker* sees what the engine's backend has in memory, also when the engine is closed. *capabilities* are those that
-    the model has to be listed with: what is beyond them is refused by the hub, and not tried here. An engine that cannot
-    demand calls of tools (*demands_calls*) refuses to, in a test of its own.
+    the model has to be listed with: what is beyond them is refused by the hub, and not tried here.
     """
 
     engine: Engine
@@ -61,18 +60,12 @@ class Bench:
     context_tokens: int = 2048
     tells_cached_tokens: bool = True
     capabilities: frozenset[Capability] = EVERYTHING - {Capability.VISION}
-    demands_calls: bool = True
 
     def needs(self, *capabilities: Capability) -> None:
         """Skip the test unless the model has all of them; another one holds the bench to what it says."""
         missing = set(capabilities) - self.capabilities
         if missing:
             pytest.skip(f"{self.model} of {self.engine.name} cannot: {', '.join(sorted(missing))}")
-
-    def has_to_demand(self) -> None:
-        """Skip the test unless the engine can make a model call tools."""
-        if not self.demands_calls:
-            pytest.skip(f"{self.engine.name} cannot make a model call tools")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ async def over_loopback(store: ModelStore) -> AsyncIterator[Bench]:
 async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
     async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as double:
         engine, onlooker = an_ollama_engine(double.url), an_ollama_engine(double.url)
-        yield Bench(engine, onlooker, tells_cached_tokens=False, demands_calls=False)
+        able = EVERYTHING - {Capability.VISION, Capability.TOOL_CHOICE}
+        yield Bench(engine, onlooker, tells_cached_tokens=False, capabilities=able)
         await engine.aclose()
         await onlooker.aclose()
 

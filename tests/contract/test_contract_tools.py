@@ -66,7 +66,7 @@ async def test_who_is_not_asked_to_call_a_tool_answers(able: Bench):
 
 
 async def test_a_call_that_is_required_is_made(able: Bench):
-    able.has_to_demand()
+    able.needs(Capability.TOOL_CHOICE)
     wanted = ToolChoice(Calling.REQUIRED)
 
     answer = await answered(able.engine, able.model, chat(REVERSE[0], tools=TOOLS, tool_choice=wanted))
@@ -76,7 +76,7 @@ async def test_a_call_that_is_required_is_made(able: Bench):
 
 
 async def test_the_tool_that_is_named_is_the_one_that_is_called(able: Bench):
-    able.has_to_demand()
+    able.needs(Capability.TOOL_CHOICE)
     wanted = ToolChoice(Calling.REQUIRED, name="clock")
 
     answer = await answered(
@@ -87,7 +87,7 @@ async def test_the_tool_that_is_named_is_the_one_that_is_called(able: Bench):
 
 
 async def test_a_required_call_that_the_answer_has_no_room_for_is_cut_off(able: Bench):
-    able.has_to_demand()
+    able.needs(Capability.TOOL_CHOICE)
     wanted = ToolChoice(Calling.REQUIRED)
 
     answer = await answered(
