@@ -14,6 +14,7 @@ from hubspoke.client import CALL_TIMEOUT_S, MeshClient
 from hubspoke.connection import whole
 from hubspoke.types import InMemory, Pulled, SpokeId
 from hubspoke.wire import enums, fleet, times, upkeep
+from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -51,11 +52,12 @@ class AdminClient(MeshClient):
 
         Raise InvalidRequest for a name, role or lifetime that the hub does not take.
         """
-        request = pb.CreateJoinTokenRequest(
-            name=name,
-            role=enums.ROLE.to_wire(role),
-            lifetime=None if lifetime is None else times.duration(lifetime.total_seconds()),
-        )
+        with sendable():
+            request = pb.CreateJoinTokenRequest(
+                name=name,
+                role=enums.ROLE.to_wire(role),
+                lifetime=None if lifetime is None else times.duration(lifetime.total_seconds()),
+            )
 
         def ask(channel: grpc.aio.Channel) -> Awaitable[pb.CreateJoinTokenResponse]:
             return AdminServiceStub(channel).CreateJoinToken(request, timeout=CALL_TIMEOUT_S)
@@ -70,7 +72,8 @@ class AdminClient(MeshClient):
 
         `InMemory` comes last. Closing the generator does not end the load. With *pin* it stays in memory until `unload`.
         """
-        request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
+        with sendable():
+            request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[LoadEvent, None]:
             call = ModelsServiceStub(channel).LoadModel(request)
@@ -82,7 +85,8 @@ class AdminClient(MeshClient):
 
     async def unload(self, model: str, *, spoke: str = "") -> tuple[SpokeId, ...]:
         """Take *model* out of memory, on *spoke* or everywhere, and say where it was; raise Busy where it runs."""
-        request = models_pb.UnloadModelRequest(model=model, spoke=spoke)
+        with sendable():
+            request = models_pb.UnloadModelRequest(model=model, spoke=spoke)
 
         def ask(channel: grpc.aio.Channel) -> Awaitable[models_pb.UnloadModelResponse]:
             return ModelsServiceStub(channel).UnloadModel(request, timeout=UNLOAD_TIMEOUT_S)
@@ -95,7 +99,8 @@ class AdminClient(MeshClient):
 
         `Pulled` comes last. Closing the generator stops the pull; another one goes on from there.
         """
-        request = models_pb.PullModelRequest(model=model, spoke=spoke)
+        with sendable():
+            request = models_pb.PullModelRequest(model=model, spoke=spoke)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[PullEvent, None]:
             return whole(ModelsServiceStub(channel).PullModel(request), upkeep.pull_event_from_wire, Pulled)

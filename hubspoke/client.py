@@ -21,6 +21,7 @@ from hubspoke.gathered import Answer, Gathered, GatheredVectors, Vectors
 from hubspoke.paths import locate
 from hubspoke.types import EmbedRequest, Finished
 from hubspoke.wire import answers, fleet, requests
+from hubspoke.wire.sendable import sendable
 from pki.files import NodeFiles
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class MeshClient:
         Closing the generator stops the work on the GPU. After *deadline*, which must know its zone, the answer is of
         no use and ends with DeadlineExceeded; without one it may take as long as it needs.
         """
-        message = requests.request_to_wire(request, deadline)
+        with sendable():
+            message = requests.request_to_wire(request, deadline)
         timeout_s = self._seconds_until(deadline)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[Event, None]:
@@ -106,7 +108,8 @@ class MeshClient:
 
         Closing the generator stops the work. *deadline* as with `infer`.
         """
-        message = requests.embed_to_wire(request, deadline)
+        with sendable():
+            message = requests.embed_to_wire(request, deadline)
         timeout_s = self._seconds_until(deadline)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[EmbedEvent, None]:
