@@ -16,6 +16,7 @@ from hubspoke.client import CALL_TIMEOUT_S, MeshClient
 from hubspoke.connection import whole
 from hubspoke.types import InMemory, Pulled, SpokeId
 from hubspoke.wire import enums, fleet, keys, times, upkeep
+from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -53,11 +54,12 @@ class AdminClient(MeshClient):
 
         Raise InvalidRequest for a name, role or lifetime that the hub does not take.
         """
-        request = pb.CreateJoinTokenRequest(
-            name=name,
-            role=enums.ROLE.to_wire(role),
-            lifetime=None if lifetime is None else times.duration(lifetime.total_seconds()),
-        )
+        with sendable():
+            request = pb.CreateJoinTokenRequest(
+                name=name,
+                role=enums.ROLE.to_wire(role),
+                lifetime=None if lifetime is None else times.duration(lifetime.total_seconds()),
+            )
 
         def ask(channel: grpc.aio.Channel) -> Awaitable[pb.CreateJoinTokenResponse]:
             return AdminServiceStub(channel).CreateJoinToken(request, timeout=CALL_TIMEOUT_S)
@@ -73,7 +75,8 @@ class AdminClient(MeshClient):
         `InMemory` comes last. With *pin* it stays in memory from then on until `unload`. Closing the generator does not end
         the load, but then nothing is pinned.
         """
-        request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
+        with sendable():
+            request = models_pb.LoadModelRequest(model=model, spoke=spoke, pin=pin)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[LoadEvent, None]:
             call = ModelsServiceStub(channel).LoadModel(request)
@@ -85,7 +88,8 @@ class AdminClient(MeshClient):
 
     async def unload(self, model: str, *, spoke: str = "") -> tuple[SpokeId, ...]:
         """Take *model* out of memory, on *spoke* or everywhere, and say where it was; raise Busy where it runs."""
-        request = models_pb.UnloadModelRequest(model=model, spoke=spoke)
+        with sendable():
+            request = models_pb.UnloadModelRequest(model=model, spoke=spoke)
 
         def ask(channel: grpc.aio.Channel) -> Awaitable[models_pb.UnloadModelResponse]:
             return ModelsServiceStub(channel).UnloadModel(request, timeout=UNLOAD_TIMEOUT_S)
@@ -98,7 +102,8 @@ class AdminClient(MeshClient):
 
         `Pulled` comes last. Closing the generator stops the pull; another one goes on from there.
         """
-        request = models_pb.PullModelRequest(model=model, spoke=spoke)
+        with sendable():
+            request = models_pb.PullModelRequest(model=model, spoke=spoke)
 
         def ask(channel: grpc.aio.Channel) -> AsyncGenerator[PullEvent, None]:
             return whole(ModelsServiceStub(channel).PullModel(request), upkeep.pull_event_from_wire, Pulled)

@@ -14,6 +14,7 @@ from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.cli import options
 from hubspoke.cli.output import plain, write_json
 from hubspoke.cli.pictures import read_image
+from hubspoke.cli.streams import read_text
 from hubspoke.cli.transcript import Transcript
 from hubspoke.client import MeshClient
 from hubspoke.paths import locate
@@ -33,7 +34,7 @@ from hubspoke.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hubspoke.types import Event
+    from hubspoke.types import Event, Image
     from pki.address import Address
 
 _EVENT_NAMES: Final[dict[type[Event], str]] = {
@@ -103,7 +104,7 @@ def command(
     queue_s, attempt, also_named), delta (text, or thinking, or tool_calls) or finished (reason, usage).
     """
     rules = (Message(Speaker.SYSTEM, system),) if system else ()
-    question = Message(Speaker.USER, _prompt(prompt), images=tuple(read_image(path) for path in images))
+    question = _question(_prompt(prompt), tuple(read_image(path) for path in images))
     request = Request(
         model,
         messages=(*rules, question),
@@ -131,10 +132,14 @@ async def _ask(directory: Path, hubs: tuple[Address, ...], request: Request, *, 
 def _prompt(words: tuple[str, ...]) -> str:
     if words == ("-",) or (not words and not sys.stdin.isatty()):
         # One more than a message holds: the hub's own limit then speaks, with its own words.
-        return sys.stdin.read(MESSAGE_BYTES_MAX + 1)
-    if not words:
-        raise click.UsageError("there is nothing to ask; give a PROMPT, or - to read standard input")
+        return read_text(MESSAGE_BYTES_MAX + 1)
     return " ".join(words)
+
+
+def _question(text: str, images: tuple[Image, ...]) -> Message:
+    if not text and not images:
+        raise click.UsageError("there is nothing to ask; give a PROMPT, or - to read standard input")
+    return Message(Speaker.USER, text, images=images)
 
 
 def _format(schema: Path | None, *, is_any: bool) -> JsonFormat | None:
@@ -143,7 +148,10 @@ def _format(schema: Path | None, *, is_any: bool) -> JsonFormat | None:
     if is_any:
         raise click.UsageError("--json-mode and --json-schema exclude each other")
     with schema.open(encoding="utf-8", errors="replace") as file:
-        return JsonFormat(file.read(MESSAGE_BYTES_MAX + 1))
+        text = file.read(MESSAGE_BYTES_MAX + 1)
+    if not text.strip():  # to the mesh that is no schema at all, and would allow any object
+        raise click.UsageError(f"{schema} is empty; give a JSON schema, or --json-mode for any object")
+    return JsonFormat(text)
 
 
 def _write_event(event: Event) -> None:

@@ -11,6 +11,7 @@ from hubspoke import loop
 from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.cli import options
 from hubspoke.cli.output import write_json
+from hubspoke.cli.streams import read_text
 from hubspoke.cli.terminal import one_line
 from hubspoke.client import MeshClient
 from hubspoke.paths import locate
@@ -66,7 +67,7 @@ def command(
 
 def _inputs(texts: tuple[str, ...]) -> tuple[str, ...]:
     if texts == ("-",) or (not texts and not sys.stdin.isatty()):
-        lines = sys.stdin.read(MESSAGE_BYTES_MAX + 1).splitlines()
+        lines = read_text(MESSAGE_BYTES_MAX + 1).splitlines()
         texts = tuple(line for line in lines if line)
     if not texts:
         raise click.UsageError("there is no text; give one or more, or - to read lines from standard input")

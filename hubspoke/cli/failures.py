@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import IntEnum, unique
+from errno import ENOSPC
 from typing import TYPE_CHECKING
 
 import click
 
+from hubspoke.cli import streams
 from hubspoke.cli.terminal import printable
 from hubspoke.errors import (
     AccessError,
@@ -52,9 +54,9 @@ def reported() -> Iterator[None]:
         click.echo(err=True)
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     except OSError as error:
-        if error.filename is None:  # a closed pipe, which click ends quietly
+        if isinstance(error, BrokenPipeError):  # which click ends quietly
             raise
-        fail(f"{error.filename}: {error.strerror}", Exit.FAILED)
+        fail(_of_the_system(error), Exit.FAILED)
 
 
 @contextmanager
@@ -77,8 +79,15 @@ def fail(sentence: str, code: Exit) -> NoReturn:
 
 def told(sentence: str) -> str:
     """Give the words of an error as a whole sentence, which cannot steer a terminal."""
-    safe = printable(sentence)
-    return f"{safe[:1].upper()}{safe[1:].rstrip('.')}."
+    safe = printable(sentence).rstrip(".")
+    return f"{safe[:1].upper()}{safe[1:]}{'' if safe.endswith('?') else '.'}"
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.errno == ENOSPC and error.filename is None:
+        streams.discard_output()  # or Python tries once more at its end, and has its own word on it
+        return "there is no space left where standard output goes"
+    return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def exit_code(error: MeshError | PkiError) -> Exit:

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from hubspoke.cli.failures import reported
+from hubspoke.cli.streams import open_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +58,11 @@ class LazyGroup(click.Group):
             if name.startswith(incomplete)
         ]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Be the program."""
+        open_closed()
+        return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

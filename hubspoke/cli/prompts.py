@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from hubspoke.cli import streams
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,7 +22,7 @@ def read_token(token_file: Path | None) -> str:
         with token_file.open(encoding="utf-8", errors="replace") as file:
             return file.read(SECRET_BYTES_MAX)
     if token_file is not None or not sys.stdin.isatty():
-        return sys.stdin.read(SECRET_BYTES_MAX)
+        return streams.read_text(SECRET_BYTES_MAX)
     answer: str = click.prompt("Join token (it is not shown)", hide_input=True, err=True)
     return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
@@ -13,9 +12,10 @@ from hubspoke.types import Calling, EmbedRequest, JsonFormat, Priority, Request,
 from hubspoke.wire import enums, times
 from hubspoke.wire.checks import named, schema, short
 from hubspoke.wire.conversation import messages_from_wire, messages_to_wire
+from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import datetime
 
     from hubspoke.types import Message
@@ -34,16 +34,7 @@ PENALTY_MAX: Final = 2.0
 REPEAT_PENALTY_MAX: Final = 10.0
 
 
-@contextmanager
-def _carried() -> Iterator[None]:
-    """Raise InvalidRequest for text that is no Unicode, as that of a file or an argument may be."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        raise InvalidRequest("a text of the request is no Unicode; write it in UTF-8") from error
-
-
-@_carried()
+@sendable()
 def request_to_wire(request: Request, deadline: datetime | None = None) -> pb.InferRequest:
     """Give a request as a message; raise InvalidRequest for text that no message can carry."""
     message = pb.InferRequest(
@@ -106,7 +97,7 @@ def request_from_wire(message: pb.InferRequest) -> tuple[Request, datetime | Non
     return request, times.moment(message.deadline, "deadline") if message.HasField("deadline") else None
 
 
-@_carried()
+@sendable()
 def embed_to_wire(request: EmbedRequest, deadline: datetime | None = None) -> pb.EmbedRequest:
     """Give texts that are to become vectors as a message; raise InvalidRequest as `request_to_wire` does."""
     return pb.EmbedRequest(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from hubspoke.cli.streams import read_line
 from pki import disk
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def typed(history: Path) -> Iterator[Callable[[str], str]]:
 
 def piped(_prompt: str) -> str:
     """Read a line from standard input; raise EOFError after the last one."""
-    line = sys.stdin.readline()
+    line = read_line()
     if not line:
         raise EOFError
     return line.rstrip("\r\n")

@@ -128,3 +128,19 @@ def test_json_hears_of_a_load_every_time(mesh, run_at):
 )
 def test_how_far_a_load_is_fits_a_line(waiting, told):
     assert words(waiting, "tiny") == told
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_schema_is_not_any_object(mesh, run_at, tmp_path, text: str):
+    hub = FakeHub(mesh.hub)
+    (tmp_path / "schema.json").write_text(text)
+    ran = run_at(hub, "ask", "tiny", "x", "--json-schema", str(tmp_path / "schema.json"))
+    assert (ran.exit_code, hub.asked) == (Exit.USAGE, [])
+    assert "is empty" in ran.stderr
+
+
+def test_an_empty_pipe_asks_nothing(mesh, run_at):
+    hub = FakeHub(mesh.hub)
+    ran = run_at(hub, "ask", "tiny", stdin="")
+    assert (ran.exit_code, hub.asked) == (Exit.USAGE, [])
+    assert "nothing to ask" in ran.stderr

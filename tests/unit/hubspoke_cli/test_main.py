@@ -82,6 +82,12 @@ def test_every_error_of_the_mesh_ends_in_a_sentence(kind: type[MeshError], capsy
     assert capsys.readouterr().err == "Error: The hub said no.\n"
 
 
+def test_a_question_needs_no_full_stop(capsys):
+    with pytest.raises(click.exceptions.Exit), reported():
+        raise UnknownModel("no spoke has 'tini': did you mean 'tiny'?")
+    assert capsys.readouterr().err.endswith("did you mean 'tiny'?\n")
+
+
 def test_an_interrupt_ends_with_its_own_code():
     with pytest.raises(click.exceptions.Exit) as caught, reported():
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.client import MeshClient
-from hubspoke.errors import DoesNotFit, EngineTruncated, MeshError, SpokeLost, Unauthenticated
+from hubspoke.errors import DoesNotFit, EngineTruncated, InvalidRequest, MeshError, SpokeLost, Unauthenticated
 from hubspoke.types import (
     Delta,
     Finished,
@@ -268,3 +268,22 @@ def renewed() -> Iterator[threading.Event]:
     yield event
     log.removeHandler(listener)
     log.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("tiny", messages=(Message(Speaker.USER, "caf\udce9"),)),
+        Request("tiny", prompt="x", max_output_tokens=-1),
+        Request("tiny", prompt="x", sampling=Sampling(seed=1 << 70)),
+    ],
+)
+async def test_what_no_message_can_hold_is_an_invalid_request(
+    mesh: MeshOnDisk, app: NodeFiles, request_: Request
+):
+    hub = FakeHub(mesh.hub)
+    with serve_mesh(hub) as address:
+        async with MeshClient(app.directory, [address]) as client:
+            with pytest.raises(InvalidRequest):
+                await client.answer(request_)
+    assert hub.asked == []
