@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import EngineProtocol, EngineTruncated
+from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
+from spoke.engines.openai_answer import SECONDS_MAX
 from spoke.engines.openai_calls import CALLS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ollama import ChatResponse, GenerateResponse, Message
 
@@ -46,7 +47,7 @@ class Answer:
     def continued(self, part: GenerateResponse) -> tuple[Delta, ...]:
         """Give the text that a part adds to a raw prompt, if any."""
         self._note(part, adds=bool(part.response))
-        return (Delta(part.response),) if part.response else ()
+        return (Delta(sound(part.response)),) if part.response else ()
 
     def finished(self) -> Finished:
         """Say how the answer ended; raise EngineTruncated when it did not."""
@@ -74,9 +75,9 @@ class Answer:
 
     def _said(self, message: Message) -> Iterator[Delta]:
         if message.thinking:
-            yield Delta(thinking=message.thinking)
+            yield Delta(thinking=sound(message.thinking))
         if message.content:
-            yield Delta(message.content)
+            yield Delta(sound(message.content))
         if message.tool_calls:
             yield Delta(tool_calls=self._numbered(message.tool_calls))
 
@@ -88,14 +89,27 @@ class Answer:
             ToolCallPart(
                 index=index,
                 id=f"call_{self._first_id + index}",
-                name=call.function.name,
-                # The standard library's, as it takes whole numbers of any length, as the package does.
-                arguments=json.dumps(
-                    call.function.arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-                ),
+                name=_name(call.function.name),
+                arguments=_arguments(call.function.arguments),
             )
             for index, call in enumerate(calls, first)
         )
+
+
+def sound(said: str) -> str:
+    """Give *said* with "?" for each half of a surrogate pair: the package's reader takes that, and no message holds it."""
+    return said.encode(errors="replace").decode()
+
+
+def _name(called: str) -> str:
+    if not called:
+        raise InvalidOutput("the model called a tool without its name; ask again")
+    return sound(called)
+
+
+def _arguments(given: Mapping[str, object]) -> str:
+    """Write arguments, with the standard library as it takes whole numbers of any length, as the package does."""
+    return sound(json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def count(told: int | None, otherwise: int) -> int:
@@ -104,4 +118,4 @@ def count(told: int | None, otherwise: int) -> int:
 
 
 def _seconds(ns: int | None) -> float | None:
-    return None if ns is None else max(ns, 0) / NS_PER_S
+    return None if ns is None else min(max(ns, 0), SECONDS_MAX * NS_PER_S) / NS_PER_S

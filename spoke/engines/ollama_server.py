@@ -59,7 +59,7 @@ class OllamaServer:
             raise EngineProtocol(f"what answers there is no Ollama (HTTP {response.status_code})")
         try:
             version = msgspec.json.decode(response.content, type=_Version).version
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise EngineProtocol("what answers there is no Ollama") from error
         return version if is_name(version) else ""
 

@@ -133,7 +133,7 @@ def _problem(body: bytes) -> _Problem:
     """Find the description of an error, wherever the server put it; garbage describes nothing."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Problem()
     match envelope.error:
         case _Problem():

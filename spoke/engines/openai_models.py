@@ -59,7 +59,7 @@ def served(body: bytes) -> tuple[Served, ...]:
     """Read a list of models; leave out those whose names the mesh cannot carry. Raise EngineProtocol for garbage."""
     try:
         listing = msgspec.json.decode(body, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineProtocol("the engine's list of models makes no sense") from error
     names: dict[str, Served] = {}
     for listed in listing.data:

@@ -30,7 +30,7 @@ def told(served: Served, props: bytes) -> Served:
     """Add to *served* what *props* tell of it; nothing when they make no sense, as those of older servers."""
     try:
         found = msgspec.json.decode(props, type=_Props)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return served
     template = found.chat_template_caps
     # It leaves tools out in silence when its template has no place for them.

@@ -51,7 +51,7 @@ def made(answer: bytes) -> Made:
     """Read an answer; raise EngineProtocol when it makes no sense, or does not say whose vector is whose."""
     try:
         listing = msgspec.json.decode(answer, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineProtocol("the engine's vectors make no sense") from error
     if listing.error is not None:
         raise refused(OK, answer)
