@@ -53,6 +53,10 @@ clients *args: node
 node: setup
     @python tools/node.py
 
+# Fuzz a target of tests/fuzz/targets.py with atheris, which is not among our packages and runs on Linux alone.
+fuzz target="writers" seconds="60": setup
+    uv run --no-sync --with atheris python -m tools.fuzz {{target}} {{seconds}}
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

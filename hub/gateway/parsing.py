@@ -15,6 +15,11 @@ from hubspoke.wire.requests import SESSION_KEY_BYTES_MAX
 
 T = TypeVar("T")
 
+NESTING_SAFE: Final = 256
+"""Brackets that no reader or writer of JSON minds, even if all of them are one in the other."""
+NESTING_ROOM: Final = 64
+"""How much deeper than in a body a value of it may stand later: in an event, or on a stack that is higher by then."""
+
 _DATA_URL: Final = "data:"
 _BASE64: Final = ";base64"
 
@@ -22,6 +27,9 @@ _BASE64: Final = ";base64"
 def parse(body: bytes, kind: type[T]) -> T:
     """Read *body* as JSON of a certain *kind*; raise InvalidRequest that names the field."""
     try:
+        if body.count(b"[") + body.count(b"{") > NESTING_SAFE:
+            # What is nested so deep that it can be read here and not be written later is refused here.
+            msgspec.json.decode(b"[" * NESTING_ROOM + body + b"]" * NESTING_ROOM, type=msgspec.Raw)
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the request's body does not fit: {error}") from error

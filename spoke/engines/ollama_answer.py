@@ -7,8 +7,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hubspoke.errors import EngineProtocol, EngineTruncated
+from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
+from spoke.engines.openai_answer import SECONDS_MAX
 from spoke.engines.openai_calls import CALLS_MAX
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Answer:
     def continued(self, part: GenerateResponse) -> tuple[Delta, ...]:
         """Give the text that a part adds to a raw prompt, if any."""
         self._note(part, adds=bool(part.response))
-        return (Delta(_whole(part.response)),) if part.response else ()
+        return (Delta(sound(part.response)),) if part.response else ()
 
     def finished(self) -> Finished:
         """Say how the answer ended; raise EngineTruncated when it did not."""
@@ -77,9 +78,9 @@ class Answer:
 
     def _said(self, message: Message) -> Iterator[Delta]:
         if message.thinking:
-            yield Delta(thinking=_whole(message.thinking))
+            yield Delta(thinking=sound(message.thinking))
         if message.content:
-            yield Delta(_whole(message.content))
+            yield Delta(sound(message.content))
         if message.tool_calls:
             yield Delta(tool_calls=self._numbered(message.tool_calls))
 
@@ -91,20 +92,26 @@ class Answer:
             ToolCallPart(
                 index=index,
                 id=f"call_{self._first_id + index}",
-                name=_whole(call.function.name),
+                name=_name(call.function.name),
                 arguments=_written(call.function.arguments),
             )
             for index, call in enumerate(calls, first)
         )
 
 
+def _name(called: str) -> str:
+    if not called:
+        raise InvalidOutput("the model called a tool without its name; ask again")
+    return sound(called)
+
+
 def _written(arguments: Mapping[str, object]) -> str:
     # The standard library's, as it takes whole numbers of any length, as the package does.
     text = json.dumps(arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _whole(text)
+    return sound(text)
 
 
-def _whole(text: str) -> str:
+def sound(text: str) -> str:
     """Put U+FFFD for halves of signs: the package lets them through, and no message can carry them."""
     return _HALF_SIGNS.sub("\ufffd", text)
 
@@ -115,4 +122,4 @@ def count(told: int | None, otherwise: int) -> int:
 
 
 def _seconds(ns: int | None) -> float | None:
-    return None if ns is None else max(ns, 0) / NS_PER_S
+    return None if ns is None else min(max(ns, 0), SECONDS_MAX * NS_PER_S) / NS_PER_S

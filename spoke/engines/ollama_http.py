@@ -13,7 +13,7 @@ from hubspoke.types import Embeddings, Finished, FinishReason, Usage
 from spoke.engines import connection, ollama_body, ollama_errors, ollama_models, ollama_pull
 from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, timeouts
 from spoke.engines.format_check import FormatCheck
-from spoke.engines.ollama_answer import Answer, count
+from spoke.engines.ollama_answer import Answer, count, sound
 from spoke.engines.ollama_pull import Pull
 from spoke.engines.vectors import batches, directions
 
@@ -220,7 +220,7 @@ def _as_ours(read: Callable[[int, str], MeshError] = ollama_errors.refused) -> I
         with connection.as_ours():
             yield
     except ollama.ResponseError as error:
-        raise read(error.status_code, str(error.error)) from error
+        raise read(error.status_code, sound(str(error.error))) from error
     except ConnectionError as error:
         raise EngineUnavailable("Ollama does not answer; is it running?") from error
     except TimeoutError as error:

@@ -13,6 +13,8 @@ from spoke.engines.openai_calls import CallPart, Calls
 from spoke.engines.openai_errors import broken_off
 
 DONE: Final = "[DONE]"
+SECONDS_MAX: Final = 2**32 - 1
+"""More than any answer takes, and less than what a message cannot hold."""
 
 _REASONS: Final = {
     "stop": FinishReason.STOP,
@@ -23,7 +25,7 @@ _REASONS: Final = {
 }
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-_Ms: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+_Ms: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=SECONDS_MAX * 1000)]
 
 
 class _Said(msgspec.Struct):

@@ -141,7 +141,7 @@ async def _reply(pipes: _Pipes, timeout_s: float) -> Reply:
         raise _died(pipes)
     try:
         reply: Reply = msgspec.json.decode(line, type=Reply)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineProtocol("the engine's process said something that makes no sense") from error
     if isinstance(reply, Refused):
         log.warning("engine refused the model", extra={"why": reply.why, "stderr": pipes.last_words()})

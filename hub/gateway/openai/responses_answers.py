@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hub.gateway.asking import served
@@ -14,6 +15,7 @@ from hub.gateway.sse import WORKING_COMMENT, named_event, waiting_comment
 from hubspoke.types import FinishReason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from hub.gateway.blocks import Block, Step
@@ -100,13 +102,15 @@ class ResponseLabel:
     def whole(self, answer: Answer) -> dict[str, object]:
         """Give the response that a whole answer is."""
         status = _status(answer.finished)
-        output = [self._finished_item(closed) for closed in blocks_of(answer, CALL_PREFIX)]
-        if output:
-            output[-1]["status"] = status
+        output = self.items(blocks_of(answer, CALL_PREFIX), status)
         return self.response(status, answer.started, output, cost=answer.finished.usage)
 
-    def _finished_item(self, closed: Closed) -> dict[str, object]:
-        return self.item(closed.block, _content(closed), "completed")
+    def items(self, blocks: Iterable[Closed], status: str) -> list[dict[str, object]]:
+        """Give the items that *blocks* are; the last of them ended as *status* says."""
+        output = [self.item(closed.block, _content(closed), "completed") for closed in blocks]
+        if output:
+            output[-1]["status"] = status
+        return output
 
 
 class ResponseVoice:
@@ -117,7 +121,7 @@ class ResponseVoice:
     def __init__(self, label: ResponseLabel) -> None:
         self._label = label
         self._blocks = Blocks(CALL_PREFIX)
-        self._output: list[dict[str, object]] = []
+        self._closed: list[Closed] = []
         self._sequence = 0
         self._started: Started | None = None
 
@@ -132,6 +136,7 @@ class ResponseVoice:
     def started(self, started: Started) -> bytes:
         """Begin the response."""
         self._started = started
+        self._sequence = 0  # a start again has not been heard, so none of its events counts twice
         begun = self._label.response("in_progress", started, [])
         return self._event("response.created", response=begun) + self._event(
             "response.in_progress", response=begun
@@ -156,7 +161,8 @@ class ResponseVoice:
     def _end(self, status: str, *, cost: Usage | None = None, error: MeshError | None = None) -> bytes:
         if self._started is None:
             return b""  # it failed before there was a response
-        response = self._label.response(status, self._started, self._output, cost=cost, error=error)
+        output = self._label.items(self._closed, status if error is None else "completed")
+        response = self._label.response(status, self._started, output, cost=cost, error=error)
         return self._event(f"response.{status}", response=response)
 
     def _step(self, step: Step, status: str) -> bytes:
@@ -169,9 +175,17 @@ class ResponseVoice:
                     return added
                 return added + self._of_part("response.content_part.added", block, part=_part(block, ""))
             case Added(_, text):
+                self._amend(block, text)
                 return self._of_part(f"{_DELTA_EVENTS[block.kind]}.delta", block, delta=text)
             case Closed():
+                self._closed.append(step)
                 return self._close(block, _content(step), status)
+
+    def _amend(self, block: Block, text: str) -> None:
+        """Let the whole response, which comes last, have what an engine adds to a call that has ended already."""
+        if block.index < len(self._closed):
+            closed = self._closed[block.index]
+            self._closed[block.index] = replace(closed, content=closed.content + text)
 
     def _close(self, block: Block, content: str, status: str) -> bytes:
         done = f"{_DELTA_EVENTS[block.kind]}.done"
@@ -181,7 +195,6 @@ class ResponseVoice:
             ended = self._of_part(done, block, text=content)
             ended += self._of_part("response.content_part.done", block, part=_part(block, content))
         item = self._label.item(block, content, status)
-        self._output.append(item)
         return ended + self._event("response.output_item.done", output_index=block.index, item=item)
 
     def _of_part(self, kind: str, block: Block, **fields: object) -> bytes:

@@ -58,5 +58,5 @@ def load(path: Path) -> Conversation:
         data = file.read(FILE_BYTES_MAX)
     try:
         return msgspec.json.decode(data, type=Conversation)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise click.UsageError(f"{path} holds no conversation that /save has written") from error
