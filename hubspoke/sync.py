@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hubspoke.types import Event, ModelSummary, Request
 
 START_TIMEOUT_S: Final = 10.0
+LOOK_UP_S: Final = 0.2
+"""How late a Ctrl-C may be heard."""
 
 T = TypeVar("T")
 
@@ -138,6 +140,9 @@ class _LoopThread:
         event_loop, _ = self._running.result()
         future = asyncio.run_coroutine_threadsafe(work, event_loop)
         try:
+            # A Ctrl-C that comes just before a thread falls asleep on a lock does not wake it: so it looks up now and then.
+            while not wait((future,), LOOK_UP_S).done:
+                pass
             return future.result()
         except BaseException:
             future.cancel()
