@@ -156,6 +156,18 @@ def load_ended(
     return _with(registry, _without_load(require(registry, spoke_id, session), place, error, now))
 
 
+def unload_started(registry: Registry, spoke_id: SpokeId, place: Place) -> Registry:
+    """Give no work to a model that is being unloaded by hand, until that ends."""
+    spoke = registry.spokes[spoke_id]
+    return _with(registry, replace(spoke, unloads=spoke.unloads | {place}))
+
+
+def unload_ended(registry: Registry, spoke_id: SpokeId, session: int, place: Place) -> Registry:
+    """Go by the inventory again. To be called after the `beat` that brought the result; raise as `beat` does."""
+    spoke = require(registry, spoke_id, session)
+    return _with(registry, replace(spoke, unloads=spoke.unloads - {place}))
+
+
 def pinned(registry: Registry, spoke_id: SpokeId, key: ModelKey, *, pinned: bool) -> Registry:
     """Keep a model of a spoke in memory until it is unloaded by hand, or no longer; nothing if the spoke is unknown."""
     spoke = registry.spokes.get(spoke_id)
@@ -266,7 +278,7 @@ def _ended(registry: Registry, spoke_id: SpokeId, session: int, state: SpokeStat
 
 
 def _gone(spoke: Spoke, state: SpokeState) -> Spoke:
-    return replace(spoke, state=state, loads=MappingProxyType({}))
+    return replace(spoke, state=state, loads=MappingProxyType({}), unloads=frozenset())
 
 
 def _aged(spoke: Spoke, now: float) -> Spoke:

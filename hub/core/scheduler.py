@@ -33,7 +33,7 @@ class Standing(NamedTuple):
 
     warm: list[Holding]
     loading: list[Holding]
-    leaving: list[Holding]  # being unloaded, to make room for another
+    leaving: list[Holding]  # being unloaded, by hand or to make room for another
     failed: list[Holding]  # a load went wrong, and is not tried again yet
     cold: list[Holding]
 

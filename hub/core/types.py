@@ -65,6 +65,8 @@ class Spoke:
     last_seen_at: float
     lease_ends_at: float
     loads: Mapping[Place, PendingLoad] = field(default_factory=lambda: MappingProxyType({}))
+    unloads: frozenset[Place] = frozenset()
+    """What is being unloaded by hand."""
     failed_loads: Mapping[Place, FailedLoad] = field(default_factory=lambda: MappingProxyType({}))
     speeds: Mapping[ModelKey, Speed] = field(default_factory=lambda: MappingProxyType({}))
     used_at: Mapping[ModelKey, float] = field(default_factory=lambda: MappingProxyType({}))

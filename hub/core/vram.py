@@ -55,7 +55,7 @@ def free_bytes(spoke: Spoke, engine: EngineInfo) -> int | None:
         return None
     if not spoke.loads:
         return room
-    leaving = unloading(spoke)
+    leaving = _making_room(spoke)
     freed = sum(
         occupied_bytes(spoke.inventory, model)
         for model in loaded_beside(spoke, engine)
@@ -120,8 +120,8 @@ def pools(spoke: Spoke) -> tuple[MemoryPool, ...]:
 
 
 def unloading(spoke: Spoke) -> frozenset[Place]:
-    """Give what is on its way out of memory, to make room for a load that has not ended."""
-    return frozenset(place for load in spoke.loads.values() for place in load.unload)
+    """Give what is on its way out of memory, by hand or to make room for a load that has not ended."""
+    return spoke.unloads | _making_room(spoke)
 
 
 def at_least(n_bytes: int) -> str:
@@ -132,6 +132,10 @@ def at_least(n_bytes: int) -> str:
 def at_most(n_bytes: int) -> str:
     """Show an offer for people: `6.4 GiB`, rounded down."""
     return _shown(n_bytes, math.floor)
+
+
+def _making_room(spoke: Spoke) -> frozenset[Place]:
+    return frozenset(place for load in spoke.loads.values() for place in load.unload)
 
 
 def _pool(spoke: Spoke, cards: tuple[int, ...], engine: EngineInfo) -> MemoryPool:

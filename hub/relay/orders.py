@@ -60,11 +60,12 @@ class Reply:
 class Pending:
     """An order that was given. `news` is set whenever one of the other fields has changed.
 
-    *target* is what it loads, `None` for other orders.
+    *target* is what it loads and *leaving* what it unloads, `None` for other orders.
     """
 
     id: int
     target: Target | None = None
+    leaving: Place | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
     step: PullStep | None = None
     is_over: bool = False

@@ -156,7 +156,8 @@ class Sessions:
     def order_unload(self, spoke: SpokeId, place: Place) -> Pending:
         """Tell a spoke to take an idle model out of memory; raise NoSpoke when it is not connected."""
         live = self._connected(spoke)
-        pending = self._begin(live, Pending(self._next_number()))
+        pending = self._begin(live, Pending(self._next_number(), leaving=place))
+        self.registry = reg.unload_started(self.registry, spoke, place)
         self._give(spoke, live, UnloadOrder(pending.id, place))
         return pending
 
@@ -189,6 +190,9 @@ class Sessions:
             return None  # nobody waits for it: what it did stands in the inventory of the same beat
         target = pending.target
         if target is None:
+            if pending.leaving is not None:
+                self.registry = reg.unload_ended(self.registry, spoke, session, pending.leaving)
+                self._changed()  # whoever waited until it was out of memory
             pending.end(error)
             return None
         now = self._clock.monotonic()

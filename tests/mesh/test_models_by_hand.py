@@ -10,6 +10,7 @@ import pytest
 
 from hubspoke.admin import AdminClient
 from hubspoke.errors import Busy, LoadFailed, NoSpoke, PermissionDenied, SpokeLost, UnknownModel, Unsupported
+from hubspoke.gathered import Answer
 from hubspoke.types import (
     Delta,
     InMemory,
@@ -101,6 +102,18 @@ async def test_a_model_is_unloaded_by_hand_where_it_is_idle(hub: RealHub) -> Non
         assert await admin.unload("tiny") == ("den",)
         assert await admin.unload("tiny") == ()
         assert (await admin.models())[0].replicas[0].state is ModelState.COLD
+
+
+async def test_a_question_during_an_unload_waits_and_brings_the_model_back(hub: RealHub) -> None:
+    engine = FakeEngine(a_model(), script=["a"])
+    async with an_agent(hub, "den", engine), an_admin(hub) as admin, hub.app() as app:
+        await hub.is_listed("den", 2)
+        for _ in range(20):
+            asked, unloaded, *more = await asyncio.gather(
+                app.answer(HELLO), admin.unload("tiny"), app.answer(HELLO), return_exceptions=True
+            )
+            assert [one for one in (asked, *more) if not isinstance(one, Answer)] == []
+            assert unloaded in {("den",), ()} or isinstance(unloaded, Busy)
 
 
 async def test_a_pin_outlives_the_hub_and_ends_with_an_unload(tmp_path: Path) -> None:

@@ -374,3 +374,17 @@ def test_a_load_that_failed_is_tried_again_after_a_while():
 def test_a_spoke_that_comes_back_is_used_again():
     mesh = reg.lost(a_mesh(den=an_inventory(warm())), "den", 1)
     assert isinstance(decide(joined(mesh, "den", an_inventory(warm()), session=2)), Assign)
+
+
+# Unloading by hand.
+
+
+def test_what_is_unloaded_by_hand_gets_no_work_until_that_has_ended():
+    loaded = a_model(state=ModelState.LOADED)
+    begun = reg.unload_started(
+        a_mesh(den=an_inventory(loaded)), "den", place := Place(loaded.engine, loaded.name)
+    )
+    session = begun.spokes["den"].session
+    assert isinstance(decide(begun), Wait)
+    assert where(decide(reg.unload_ended(begun, "den", session, place))) == "den"
+    assert reg.lost(begun, "den", session).spokes["den"].unloads == frozenset()
