@@ -46,6 +46,10 @@ clients *args: node
 node: setup
     @python tools/node.py
 
+# Fuzz what reads and writes what others say: `just fuzz [TARGET [SECONDS]]`, else all targets for 60 s each.
+fuzz *args: setup
+    @python -m tools.fuzz "$@"
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -13,7 +13,14 @@ DEPTH_MAX: Final = 5
 """Of blocks in blocks."""
 
 PNG: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
-PICTURES: Final = (PNG, f"data:image/png;base64,{PNG}", "data:image/png;base64,", "https://a/b.png", "?", "aGk=")
+PICTURES: Final = (
+    PNG,
+    f"data:image/png;base64,{PNG}",
+    "data:image/png;base64,",
+    "https://a/b.png",
+    "?",
+    "aGk=",
+)
 IDS: Final = ("call_1", "call_2", "", "call_0")
 NAMES: Final = ("weather", "clock", "no name", "")
 MODELS: Final = ("tiny", "tiny:latest", "", "tiny\x1b")
@@ -62,6 +69,12 @@ def _of(draw: Draw, kind: inspect.Type, name: str, depth: int) -> object:
             return draw.many(lambda: _of(draw, kind.item_type, name, depth)) if depth < DEPTH_MAX else []
         case inspect.DictType():
             return _schema(draw)
+        case _:
+            return _plain(draw, kind, name)
+
+
+def _plain(draw: Draw, kind: inspect.Type, name: str) -> object:
+    match kind:
         case inspect.StrType():
             words = WORDS.get(name, ())
             return draw.text() if not words or draw.rarely() else draw.one_of(words)

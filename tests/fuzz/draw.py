@@ -19,7 +19,23 @@ ODD_SIGNS: Final = (
 DEPTHS: Final = (2, 60, 250, 500, 800, 920, 940, 950, 960, 970, 980, 990, 1000, 2000)
 """Of lists in lists: what anybody may send, what Python's stack just takes, and what it does not take."""
 
-NUMBERS: Final = (0, 1, -1, 2, 64, 128, 255, 4096, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 + 1, 2**63, 2**64)
+NUMBERS: Final = (
+    0,
+    1,
+    -1,
+    2,
+    64,
+    128,
+    255,
+    4096,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**53 + 1,
+    2**63,
+    2**64,
+)
 
 
 _DEEP: Final = re.compile(r'"<deep (\d+)>"')

@@ -5,7 +5,22 @@ from typing import Final
 from tests.fuzz.draw import Draw, written
 
 CHUNKS_MAX: Final = 10
-PIECES: Final = ("", "a", "{}", '{"n"', ": 1}", "{", "}", "[]", "\u2028", "\x00", "null", "NaN", "1e999", "[" * 1100)
+PIECES: Final = (
+    "",
+    "a",
+    "{}",
+    '{"n"',
+    ": 1}",
+    "{",
+    "}",
+    "[]",
+    "\u2028",
+    "\x00",
+    "null",
+    "NaN",
+    "1e999",
+    "[" * 1100,
+)
 NAMES: Final = ("weather", "", "clock", "a b")
 IDS: Final = ("", "call_0", "call_1", "x", "é" * 200)
 REASONS: Final = ("stop", "length", "tool_calls", None, "function_call", "abort")

@@ -21,7 +21,18 @@ from tests.fuzz.draw import Draw
 CALLS_MAX: Final = 4
 DELTAS_MAX: Final = 12
 ERRORS: Final = tuple(STATUS)
-ARGUMENTS: Final = ("", "{", "}", "{}", '{"a":', ' 1, "b": [null, "\u2028"]}', '"x', "[]", '{"a": 1}{', "null")
+ARGUMENTS: Final = (
+    "",
+    "{",
+    "}",
+    "{}",
+    '{"a":',
+    ' 1, "b": [null, "\u2028"]}',
+    '"x',
+    "[]",
+    '{"a": 1}{',
+    "null",
+)
 
 
 @dataclass(slots=True)

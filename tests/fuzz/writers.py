@@ -47,9 +47,7 @@ def _told(told: Story, voice: Voice) -> bytes:
     pieces = [voice.waiting(waiting) for waiting in told.waits]
     pieces += [voice.started(started) for started in told.starts][:1]
     pieces += [voice.said(delta) for delta in told.deltas]
-    pieces.append(
-        voice.failed(told.end) if isinstance(told.end, MeshError) else voice.finished(told.end)
-    )
+    pieces.append(voice.failed(told.end) if isinstance(told.end, MeshError) else voice.finished(told.end))
     return b"".join(pieces)
 
 
