@@ -53,9 +53,9 @@ clients *args: node
 node: setup
     @python tools/node.py
 
-# Fuzz a target of tests/fuzz/targets.py with atheris, which is not among our packages and runs on Linux alone.
-fuzz target="writers" seconds="60": setup
-    uv run --no-sync --with atheris python -m tools.fuzz {{target}} {{seconds}}
+# Fuzz what reads and writes what others say: `just fuzz [TARGET [SECONDS]]`, else all targets for 60 s each.
+fuzz *args: setup
+    @python -m tools.fuzz "$@"
 
 # Run the tests and say what they have not run through.
 cover: setup

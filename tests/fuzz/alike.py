@@ -57,7 +57,7 @@ def _known(kind: type[msgspec.Struct]) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _of(draw: Draw, kind: inspect.Type, name: str, depth: int) -> object:  # noqa: PLR0911  # one for each kind
+def _of(draw: Draw, kind: inspect.Type, name: str, depth: int) -> object:  # one for each kind
     if draw.byte() % 64 == 63:
         return draw.json()
     match kind:
@@ -69,6 +69,12 @@ def _of(draw: Draw, kind: inspect.Type, name: str, depth: int) -> object:  # noq
             return draw.many(lambda: _of(draw, kind.item_type, name, depth)) if depth < DEPTH_MAX else []
         case inspect.DictType():
             return _schema(draw)
+        case _:
+            return _plain(draw, kind, name)
+
+
+def _plain(draw: Draw, kind: inspect.Type, name: str) -> object:
+    match kind:
         case inspect.StrType():
             words = WORDS.get(name, ())
             return draw.text() if not words or draw.rarely() else draw.one_of(words)
