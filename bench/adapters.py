@@ -14,15 +14,15 @@ from bench.bare import Bare, Seen
 from bench.processes import ROOT, free_port, listening, stop
 from hubspoke.clock import SystemClock
 from hubspoke.types import Delta, LoadPlan, Message, Request, Sampling, Speaker
-from spoke.engines.build import Build
-from spoke.engines.launch import Ready, Serve
-from spoke.engines.llamacpp import EmbeddedEngine
-from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_http import OllamaClient
-from spoke.engines.ollama_server import OllamaServer
-from spoke.engines.openai import OpenAiEngine
-from spoke.engines.openai_http import Endpoint
-from spoke.engines.supervisor import start
+from spoke.engines.llamacpp.build import Build
+from spoke.engines.llamacpp.engine import EmbeddedEngine
+from spoke.engines.llamacpp.launch import Ready, Serve
+from spoke.engines.llamacpp.supervisor import start
+from spoke.engines.ollama.engine import OllamaEngine
+from spoke.engines.ollama.http import OllamaClient
+from spoke.engines.ollama.server import OllamaServer
+from spoke.engines.openai.engine import OpenAiEngine
+from spoke.engines.openai.http import Endpoint
 from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here

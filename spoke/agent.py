@@ -21,13 +21,13 @@ from hubspoke.types import LoadPlan
 from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import AUTO, OFF
-from spoke.engines.build import Build
-from spoke.engines.llamacpp import EmbeddedEngine
-from spoke.engines.ollama_address import address, is_here, usual_address
-from spoke.engines.ollama_detected import DetectedOllama
-from spoke.engines.ollama_server import OllamaServer
-from spoke.engines.openai import OpenAiEngine
-from spoke.engines.openai_http import Endpoint
+from spoke.engines.llamacpp.build import Build
+from spoke.engines.llamacpp.engine import EmbeddedEngine
+from spoke.engines.ollama.address import address, is_here, usual_address
+from spoke.engines.ollama.detected import DetectedOllama
+from spoke.engines.ollama.server import OllamaServer
+from spoke.engines.openai.engine import OpenAiEngine
+from spoke.engines.openai.http import Endpoint
 from spoke.gpu.apple import AppleProbe, read_sysctl
 from spoke.gpu.cards import Cards
 from spoke.gpu.memory import host_memory
@@ -211,8 +211,8 @@ def outside_engines(config: SpokeConfig, gpus: GpuProbe) -> Iterator[Engine]:
 
 def _ollama(server: OllamaServer, *, plan: LoadPlan, gpus: GpuProbe) -> Engine:
     """Build the engine around an Ollama; one on another machine computes on none of this machine's cards."""
-    from spoke.engines.ollama import OllamaEngine  # noqa: PLC0415  # its package is large, and most need it late or never
-    from spoke.engines.ollama_http import OllamaClient  # noqa: PLC0415  # as above
+    from spoke.engines.ollama.engine import OllamaEngine  # noqa: PLC0415  # its package is large, and most need it late or never
+    from spoke.engines.ollama.http import OllamaClient  # noqa: PLC0415  # as above
 
     cards = gpus if is_here(server.url) else NoGpus()
     return OllamaEngine(OllamaClient(server), plan=plan, gpus=cards.probe)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from hubspoke.errors import EngineTimeout, EngineUnavailable, MeshError
 from hubspoke.types import Capability
-from spoke.engines.ollama_address import usual_address
-from spoke.engines.ollama_server import OllamaServer
+from spoke.engines.ollama.address import usual_address
+from spoke.engines.ollama.server import OllamaServer
 
 if TYPE_CHECKING:
-    from spoke.engines.ollama_http import OllamaClient
+    from spoke.engines.ollama.http import OllamaClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def find() -> Found | str:
 
 
 async def _smallest(server: OllamaServer) -> str:
-    from spoke.engines.ollama_http import OllamaClient  # noqa: PLC0415  # only where there is an Ollama
+    from spoke.engines.ollama.http import OllamaClient  # noqa: PLC0415  # only where there is an Ollama
 
     client = OllamaClient(server)
     for listed in sorted(await client.listed(), key=lambda model: model.size_bytes):

@@ -29,7 +29,7 @@ from examples.demo.programs import Failure
 from examples.demo.waiting import WAIT_S
 from hubspoke.errors import NoSpoke
 from hubspoke.types import Message, Request, Speaker, SpokeState
-from spoke.engines.ollama_detected import NAME as OLLAMA
+from spoke.engines.ollama.detected import NAME as OLLAMA
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

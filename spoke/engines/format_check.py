@@ -13,7 +13,7 @@ import msgspec
 
 from hubspoke.errors import InvalidOutput, InvalidRequest
 from hubspoke.types import Calling, FinishReason
-from spoke.engines.garbage import NOT_JSON
+from spoke.engines.json_text import NOT_JSON
 from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, Schema, refuse_large
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
     from hubspoke.types import Delta, Finished, JsonFormat, ToolChoice
-    from spoke.engines.openai_body import Json
+    from spoke.engines.json_text import Json
 
 VISITS_MAX: Final = 2_000_000
 """Of schemas to values: some tenths of a second."""

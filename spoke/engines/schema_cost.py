@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from spoke.engines.openai_body import Json
+    from spoke.engines.json_text import Json
 
 PAIRS_MAX: Final = 20_000
 """Of schemas and values: some hundredths of a second of counting, up to a tenth on a slow machine."""

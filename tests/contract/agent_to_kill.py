@@ -10,8 +10,8 @@ from pathlib import Path
 from hubspoke.clock import SystemClock
 from hubspoke.loop import run
 from hubspoke.types import LoadPlan
-from spoke.engines.build import Build
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.build import Build
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here

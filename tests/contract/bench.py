@@ -34,7 +34,7 @@ from tests.fakes.gguf import string
 
 LOOPBACK = Platform(has_unix_sockets=False, has_apple_gpu=False)
 """What Windows offers."""
-CHILD = "spoke.engines.child"
+CHILD = "spoke.engines.llamacpp.child"
 GREEDY = Sampling(temperature=0.0)
 SOON_S = 5.0
 """Far longer than anything here takes, and far shorter than what a slot that leaks costs."""

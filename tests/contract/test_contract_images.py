@@ -9,7 +9,7 @@ import pytest
 
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import Capability, FinishReason, Image, Message, Request, Speaker
-from spoke.engines.openai import OpenAiEngine
+from spoke.engines.openai.engine import OpenAiEngine
 from spoke.models.store import ModelStore
 from spoke.platform import here
 from tests.contract.bench import GREEDY, REVERSE, Bench, answered, ask, begun, chat, described, renamed

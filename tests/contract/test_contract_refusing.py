@@ -6,8 +6,8 @@ import pytest
 
 from hubspoke.errors import InvalidOutput, Unsupported
 from hubspoke.types import Calling, Capability, Effort, Image, Message, Request, Speaker, Tool, ToolChoice
-from spoke.engines.ollama_detected import NAME as OLLAMA
-from spoke.engines.openai import OpenAiEngine
+from spoke.engines.ollama.detected import NAME as OLLAMA
+from spoke.engines.openai.engine import OpenAiEngine
 from spoke.models.store import ModelStore
 from spoke.platform import here
 from tests.contract.bench import GREEDY, Bench, answered, ask, chat, described, embedded

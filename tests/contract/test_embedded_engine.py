@@ -22,10 +22,10 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import EngineCrashed, EngineUnavailable, LoadFailed, ModelNotLoaded
 from hubspoke.loop import run
 from hubspoke.types import LoadPlan, ModelState
-from spoke.engines.build import Build
-from spoke.engines.crashes import CRASHES_MAX, WINDOW_S
-from spoke.engines.launch import Serve
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.build import Build
+from spoke.engines.llamacpp.crashes import CRASHES_MAX, WINDOW_S
+from spoke.engines.llamacpp.engine import EmbeddedEngine
+from spoke.engines.llamacpp.launch import Serve
 from spoke.gpu.none import NoGpus
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here

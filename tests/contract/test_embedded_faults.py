@@ -19,7 +19,7 @@ from hubspoke.types import (
     Tool,
     ToolChoice,
 )
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.models.store import ModelStore
 from spoke.platform import here
 from tests.contract.bench import (

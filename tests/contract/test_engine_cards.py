@@ -11,8 +11,8 @@ from hubspoke.clock import SystemClock
 from hubspoke.types import Gpu, GpuKind
 from spoke.agent import card_sources
 from spoke.core.cards import Card
-from spoke.engines.build import FAULT_KEPT_S, Build
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.build import FAULT_KEPT_S, Build
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.gpu.apple import AppleProbe
 from spoke.gpu.cards import DEVICES_KEPT_S, Cards
 from spoke.gpu.nvml import NvmlProbe

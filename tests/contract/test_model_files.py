@@ -7,8 +7,8 @@ import pytest
 from hubspoke.clock import SystemClock
 from hubspoke.errors import LoadFailed, UnknownModel
 from hubspoke.types import Capability, LoadPlan, ModelState
-from spoke.engines.build import Build
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.build import Build
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.gpu.none import NoGpus
 from spoke.models.store import ModelStore
 from spoke.platform import here

@@ -33,7 +33,7 @@ from hubspoke.types import (
     ToolCallPart,
     ToolChoice,
 )
-from spoke.engines.ollama import OllamaEngine
+from spoke.engines.ollama.engine import OllamaEngine
 from tests.contract.bench import SOON_S, chat, described
 from tests.contract.conftest import an_ollama_engine
 from tests.fakes.ollama import Fault, Json, OllamaDouble

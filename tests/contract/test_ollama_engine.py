@@ -28,9 +28,9 @@ from hubspoke.types import (
     Request,
     Sampling,
 )
-from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_http import OllamaClient
-from spoke.engines.ollama_server import OllamaServer
+from spoke.engines.ollama.engine import OllamaEngine
+from spoke.engines.ollama.http import OllamaClient
+from spoke.engines.ollama.server import OllamaServer
 from tests.contract.bench import GREEDY, LONG, REVERSE, SOON_S, ask, begun, chat, described
 from tests.contract.conftest import PLAN, an_ollama_engine
 from tests.fakes.ollama import Fault, OllamaDouble, Refusal

@@ -8,10 +8,11 @@ from hubspoke.errors import EngineProtocol, EngineTruncated, EngineUnavailable, 
 from hubspoke.types import EngineInfo, HostMemory, LoadPlan
 from spoke.agent import outside_engines
 from spoke.config import SpokeConfig
-from spoke.engines import ollama_http, ollama_server
-from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_detected import DetectedOllama
-from spoke.engines.ollama_server import OllamaServer
+from spoke.engines.ollama import http as ollama_http
+from spoke.engines.ollama import server as ollama_server
+from spoke.engines.ollama.detected import DetectedOllama
+from spoke.engines.ollama.engine import OllamaEngine
+from spoke.engines.ollama.server import OllamaServer
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
 from spoke.models.store import ModelStore

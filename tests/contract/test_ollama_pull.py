@@ -18,10 +18,11 @@ from hubspoke.errors import (
     Unsupported,
 )
 from hubspoke.types import PullStep
-from spoke.engines import ollama_http, ollama_pull
-from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_detected import DetectedOllama
-from spoke.engines.ollama_server import OllamaServer
+from spoke.engines.ollama import http as ollama_http
+from spoke.engines.ollama import pull as ollama_pull
+from spoke.engines.ollama.detected import DetectedOllama
+from spoke.engines.ollama.engine import OllamaEngine
+from spoke.engines.ollama.server import OllamaServer
 from tests.contract.bench import SOON_S, described
 from tests.contract.conftest import an_ollama_engine
 from tests.fakes.engine_server import Script, serve

@@ -18,7 +18,7 @@ from hubspoke.errors import (
     UnknownModel,
 )
 from hubspoke.types import Capability, Embeddings, EmbedRequest, Finished, FinishReason, ModelState, Vector
-from spoke.engines.ollama import OllamaEngine
+from spoke.engines.ollama.engine import OllamaEngine
 from spoke.engines.vectors import BATCH_TEXTS
 from tests.contract.bench import SOON_S, ask, chat, described
 from tests.contract.conftest import PLAN, an_ollama_engine

@@ -18,8 +18,8 @@ from hubspoke.errors import (
 from hubspoke.types import EngineInfo, LoadPlan, ModelState
 from pki.credential import Credential
 from pki.keys import new_key
-from spoke.engines.openai import OpenAiEngine
-from spoke.engines.openai_http import Endpoint
+from spoke.engines.openai.engine import OpenAiEngine
+from spoke.engines.openai.http import Endpoint
 from spoke.models.store import ModelStore
 from tests.contract.bench import ask, begun, chat, collected, described, going_on
 from tests.contract.conftest import PLAN, an_openai_server

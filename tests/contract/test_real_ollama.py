@@ -33,10 +33,10 @@ from hubspoke.types import (
     Tool,
     ToolCall,
 )
-from spoke.engines.ollama import OllamaEngine
-from spoke.engines.ollama_address import HOST_VARIABLE, usual_address
-from spoke.engines.ollama_http import OllamaClient
-from spoke.engines.ollama_server import OllamaServer
+from spoke.engines.ollama.address import HOST_VARIABLE, usual_address
+from spoke.engines.ollama.engine import OllamaEngine
+from spoke.engines.ollama.http import OllamaClient
+from spoke.engines.ollama.server import OllamaServer
 from spoke.gpu.none import NoGpus
 from tests.contract.bench import begun, chat, described
 

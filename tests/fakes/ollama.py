@@ -19,7 +19,7 @@ from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from hubspoke.types import Capability
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.models.store import ModelStore, StoredModel
 
 VERSION: Final = "0.33.0"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hubspoke.errors import ContextTooLong, MeshError
-from spoke.engines.llamacpp import EmbeddedEngine
+from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.models.store import ModelStore
 from tests.fakes import ollama, ollama_answers, ollama_library
 from tests.fakes.engine_server import END_OF_BODY, chunk

@@ -11,12 +11,16 @@ from ollama import ChatResponse, GenerateResponse, ResponseError
 from hubspoke.errors import MeshError
 from hubspoke.types import Delta, Finished, FinishReason, JsonFormat, Message, Request, Speaker
 from hubspoke.wire import answers
-from spoke.engines import ollama_answer, openai_answer, openai_models, openai_props, openai_vectors
 from spoke.engines.format_check import FormatCheck
-from spoke.engines.ollama_errors import MID_STREAM
-from spoke.engines.ollama_http import _as_ours
-from spoke.engines.openai_errors import broken_off, refused
-from spoke.engines.openai_models import Served
+from spoke.engines.ollama import answer as ollama_answer
+from spoke.engines.ollama.errors import MID_STREAM
+from spoke.engines.ollama.http import _as_ours
+from spoke.engines.openai import answer as openai_answer
+from spoke.engines.openai import models as openai_models
+from spoke.engines.openai import props as openai_props
+from spoke.engines.openai import vectors as openai_vectors
+from spoke.engines.openai.errors import broken_off, refused
+from spoke.engines.openai.models import Served
 from spoke.engines.sse import ERROR, SseEvent, SseParser
 from tests.fuzz import speech
 from tests.fuzz.draw import Draw

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hubspoke.errors import EngineProtocol, InvalidOutput
-from spoke.engines.openai_answer import Answer
+from spoke.engines.openai.answer import Answer
 from tests.fuzz.bodies import DOORS, bodies
 from tests.fuzz.engines import _ollama_answered
 from tests.fuzz.targets import TARGETS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hubspoke.errors import MeshError
 from hubspoke.types import Delta, Finished, FinishReason, JsonFormat
 from spoke.engines.format_check import FormatCheck
-from spoke.engines.openai_answer import Answer
+from spoke.engines.openai.answer import Answer
 
 TEXTS = st.none() | st.sampled_from(["", "a", "{}", '{"n"', ": 1}", "\ud800", "é"])
 ODD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)

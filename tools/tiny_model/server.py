@@ -46,7 +46,7 @@ def serve(path: Path) -> Iterator[Server]:
         "threads": 1,
         "api_key": key,
     }
-    command = [sys.executable, "-m", "spoke.engines.child"]
+    command = [sys.executable, "-m", "spoke.engines.llamacpp.child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None

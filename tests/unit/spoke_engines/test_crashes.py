@@ -1,6 +1,6 @@
 import pytest
 
-from spoke.engines.crashes import BACKOFF_S, CRASHES_MAX, WINDOW_S, CrashHistory
+from spoke.engines.llamacpp.crashes import BACKOFF_S, CRASHES_MAX, WINDOW_S, CrashHistory
 
 
 def history(*times_s: float) -> CrashHistory:

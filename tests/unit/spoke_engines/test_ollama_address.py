@@ -1,7 +1,7 @@
 import pytest
 
 from hubspoke.errors import InvalidRequest
-from spoke.engines.ollama_address import address, is_here, usual_address
+from spoke.engines.ollama.address import address, is_here, usual_address
 
 
 @pytest.mark.parametrize(

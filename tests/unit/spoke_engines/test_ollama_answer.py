@@ -7,8 +7,8 @@ from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, Request, Speaker, ToolCall, ToolCallPart, Usage
 from hubspoke.types import Message as Turn
 from hubspoke.wire.answers import delta_bytes
-from spoke.engines.ollama_answer import Answer
-from spoke.engines.openai_calls import CALLS_MAX
+from spoke.engines.ollama.answer import Answer
+from spoke.engines.openai.calls import CALLS_MAX
 
 PROMPT = Request("m", prompt="p")
 

@@ -17,7 +17,7 @@ from hubspoke.types import (
     ToolCall,
     ToolChoice,
 )
-from spoke.engines.ollama_body import (
+from spoke.engines.ollama.body import (
     load_options,
     messages,
     output_format,

@@ -13,7 +13,7 @@ from hubspoke.errors import (
     UnknownModel,
     Unsupported,
 )
-from spoke.engines.ollama_errors import MID_STREAM, pull_refused, refused
+from spoke.engines.ollama.errors import MID_STREAM, pull_refused, refused
 
 
 @pytest.mark.parametrize(

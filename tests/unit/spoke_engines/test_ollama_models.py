@@ -2,7 +2,7 @@ import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from hubspoke.types import Capability, Loaded, LoadPlan
-from spoke.engines.ollama_models import BYTES_MAX, Facts, facts, is_of_cloud, listed, loaded, plan
+from spoke.engines.ollama.models import BYTES_MAX, Facts, facts, is_of_cloud, listed, loaded, plan
 
 HEX = "ab" * 32
 LLAMA_8B = {

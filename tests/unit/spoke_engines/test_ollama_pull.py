@@ -3,8 +3,8 @@ from ollama import ProgressResponse
 
 from hubspoke.errors import EngineTimeout, EngineTruncated, InvalidRequest, MeshError, Unsupported
 from hubspoke.types import PullStep
-from spoke.engines.ollama_models import BYTES_MAX
-from spoke.engines.ollama_pull import STALL_S, Pull, refuse
+from spoke.engines.ollama.models import BYTES_MAX
+from spoke.engines.ollama.pull import STALL_S, Pull, refuse
 
 LAYER = "pulling 74701a8c35f6"
 

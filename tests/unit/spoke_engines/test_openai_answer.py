@@ -4,7 +4,7 @@ import pytest
 
 from hubspoke.errors import ContextTooLong, EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
-from spoke.engines.openai_answer import Answer
+from spoke.engines.openai.answer import Answer
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
 

@@ -12,8 +12,8 @@ from hubspoke.types import (
     Tool,
     ToolChoice,
 )
-from spoke.engines.openai_body import CHAT_PATH, COMPLETION_PATH, SEEDS, streamed
-from spoke.engines.openai_dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
+from spoke.engines.openai.body import CHAT_PATH, COMPLETION_PATH, SEEDS, streamed
+from spoke.engines.openai.dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
 
 
 def test_a_conversation_goes_through_the_models_template():

@@ -2,7 +2,7 @@ import pytest
 
 from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import ToolCallPart
-from spoke.engines.openai_calls import CALLS_MAX, CallPart, Calls, FunctionPart
+from spoke.engines.openai.calls import CALLS_MAX, CallPart, Calls, FunctionPart
 
 
 def part(

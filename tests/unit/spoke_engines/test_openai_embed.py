@@ -17,8 +17,8 @@ from hubspoke.errors import (
     Unsupported,
 )
 from hubspoke.types import Embeddings, EmbedRequest, Finished, FinishReason, Usage
-from spoke.engines.openai_http import Endpoint, OpenAiClient
-from spoke.engines.openai_vectors import PATH
+from spoke.engines.openai.http import Endpoint, OpenAiClient
+from spoke.engines.openai.vectors import PATH
 from spoke.engines.vectors import BATCH_TEXTS
 from tests.fakes.engine_server import Script, refusal, serve
 

@@ -18,7 +18,7 @@ from hubspoke.errors import (
     Unsupported,
     is_retryable,
 )
-from spoke.engines.openai_errors import broken_off, refused
+from spoke.engines.openai.errors import broken_off, refused
 
 SECRET = "the patient's name is /home/den/models"
 

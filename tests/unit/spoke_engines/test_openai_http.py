@@ -16,9 +16,9 @@ from hubspoke.errors import (
     MeshError,
 )
 from hubspoke.types import Delta, Finished, FinishReason, Message, Request, Speaker, Usage
-from spoke.engines.openai_dialect import PLAIN
-from spoke.engines.openai_http import ERROR_BYTES_MAX, Endpoint, OpenAiClient
-from spoke.engines.openai_models import Served
+from spoke.engines.openai.dialect import PLAIN
+from spoke.engines.openai.http import ERROR_BYTES_MAX, Endpoint, OpenAiClient
+from spoke.engines.openai.models import Served
 from tests.fakes.engine_server import END_OF_BODY, OK_STREAM, Script, chunk, event, refusal, serve
 
 HELLO = Request("m", messages=(Message(Speaker.USER, "hello"),))

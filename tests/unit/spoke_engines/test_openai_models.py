@@ -4,8 +4,8 @@ import pytest
 
 from hubspoke.errors import EngineProtocol
 from hubspoke.types import Capability
-from spoke.engines.openai_dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
-from spoke.engines.openai_models import MODELS_MAX, Served, served
+from spoke.engines.openai.dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
+from spoke.engines.openai.models import MODELS_MAX, Served, served
 
 
 def listing(*models: object) -> bytes:

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from hubspoke.types import Capability
-from spoke.engines.openai_dialect import LLAMA_CPP
-from spoke.engines.openai_models import Served
-from spoke.engines.openai_props import told
+from spoke.engines.openai.dialect import LLAMA_CPP
+from spoke.engines.openai.models import Served
+from spoke.engines.openai.props import told
 
 SERVED = Served("m", 2048, LLAMA_CPP, frozenset({Capability.SAMPLING}))
 CONFIGURED = frozenset({Capability.CHAT, Capability.TOOLS, Capability.TOOL_CHOICE})

@@ -3,8 +3,8 @@ from base64 import b64encode
 import pytest
 
 from hubspoke.types import Image, Message, Speaker, ToolCall
-from spoke.engines.openai_dialect import LLAMA_CPP, PLAIN, VLLM
-from spoke.engines.openai_turns import turns
+from spoke.engines.openai.dialect import LLAMA_CPP, PLAIN, VLLM
+from spoke.engines.openai.turns import turns
 from tests.fakes.images import png
 
 CALL = ToolCall("weather", '{"city": "oslo"}', "abc")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hubspoke.errors import EngineProtocol, MeshError
-from spoke.engines.openai_vectors import body, made
+from spoke.engines.openai.vectors import body, made
 
 
 def answer(*items: tuple[int | None, list[object]], **more: object) -> bytes:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import EngineTimeout, EngineTruncated, InvalidRequest, Unsupported
 from hubspoke.types import PullStep
-from spoke.engines.ollama_models import BYTES_MAX, is_of_cloud
-from spoke.engines.openai_models import is_name
+from spoke.engines.ollama.models import BYTES_MAX, is_of_cloud
+from spoke.engines.openai.models import is_name
 
 if TYPE_CHECKING:
     from ollama import ProgressResponse

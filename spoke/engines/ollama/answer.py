@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import Delta, Finished, FinishReason, ToolCallPart, Usage
-from spoke.engines.openai_answer import SECONDS_MAX
-from spoke.engines.openai_calls import CALLS_MAX
+from spoke.engines.openai.answer import SECONDS_MAX
+from spoke.engines.openai.calls import CALLS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

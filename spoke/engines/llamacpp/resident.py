@@ -24,18 +24,18 @@ from hubspoke.errors import (
 )
 from hubspoke.types import Loaded
 from spoke.engines.base import LOAD_TIMEOUT_S
-from spoke.engines.launch import Ready, Serve
-from spoke.engines.openai_dialect import LLAMA_CPP
-from spoke.engines.openai_http import Endpoint, OpenAiClient
-from spoke.engines.supervisor import start
+from spoke.engines.llamacpp.launch import Ready, Serve
+from spoke.engines.llamacpp.supervisor import start
+from spoke.engines.openai.dialect import LLAMA_CPP
+from spoke.engines.openai.http import Endpoint, OpenAiClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, LoadPlan, Request
     from spoke.engines.base import Cards
-    from spoke.engines.openai_body import Json
-    from spoke.engines.supervisor import Child
+    from spoke.engines.json_text import Json
+    from spoke.engines.llamacpp.supervisor import Child
     from spoke.models.store import StoredModel
     from spoke.platform import Platform
 

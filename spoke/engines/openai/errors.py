@@ -26,7 +26,7 @@ from hubspoke.errors import (
     UnknownModel,
     Unsupported,
 )
-from spoke.engines.garbage import NOT_JSON
+from spoke.engines.json_text import NOT_JSON
 
 
 class _Problem(msgspec.Struct):

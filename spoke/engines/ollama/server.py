@@ -14,8 +14,8 @@ import msgspec
 from hubspoke.errors import EngineProtocol, EngineTimeout
 from spoke.engines import connection
 from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, as_ours, refuse_mesh, timeouts
-from spoke.engines.garbage import NOT_JSON
-from spoke.engines.openai_models import is_name
+from spoke.engines.json_text import NOT_JSON
+from spoke.engines.openai.models import is_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from hubspoke.errors import MeshError, SpokeError
 from hubspoke.types import EngineInfo, Gpu, GpuKind
 from spoke.core.cards import Card, bus_id, doubted
-from spoke.engines.launch import Survey, Surveyed
+from spoke.engines.llamacpp.launch import Survey, Surveyed
+from spoke.engines.llamacpp.supervisor import start
 from spoke.engines.shared import Shared
-from spoke.engines.supervisor import start
 
 if TYPE_CHECKING:
     from hubspoke.clock import Clock
-    from spoke.engines.launch import Device
+    from spoke.engines.llamacpp.launch import Device
 
 NAME: Final = "embedded"
 SURVEY_TIMEOUT_S: Final = 60.0

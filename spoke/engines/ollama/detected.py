@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Loaded, Model, PullStep, Request
     from spoke.engines.base import Engine
-    from spoke.engines.ollama_server import OllamaServer
+    from spoke.engines.ollama.server import OllamaServer
 
 NAME: Final = "ollama"
 

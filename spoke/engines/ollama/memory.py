@@ -12,7 +12,7 @@ from hubspoke.errors import EngineTimeout, LoadFailed, MeshError, UnknownModel
 
 if TYPE_CHECKING:
     from hubspoke.types import Loaded
-    from spoke.engines.ollama_http import OllamaClient
+    from spoke.engines.ollama.http import OllamaClient
 
 UNLOAD_TIMEOUT_S: Final = 20.0
 CLOSE_TIMEOUT_S: Final = 5.0

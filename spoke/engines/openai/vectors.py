@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from hubspoke.errors import EngineProtocol
-from spoke.engines.garbage import NOT_JSON
-from spoke.engines.openai_errors import refused
+from spoke.engines.json_text import NOT_JSON
+from spoke.engines.openai.errors import refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spoke.engines.openai_body import Json
+    from spoke.engines.json_text import Json
 
 PATH: Final = "/v1/embeddings"
 OK: Final = 200

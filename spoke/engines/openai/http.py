@@ -11,7 +11,6 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
-from spoke.engines import openai_body, openai_props, openai_vectors
 from spoke.engines.connection import (
     LOOK_TIMEOUT_S,
     MARKED,
@@ -22,10 +21,13 @@ from spoke.engines.connection import (
     transport,
 )
 from spoke.engines.format_check import FormatCheck, check_calls
-from spoke.engines.openai_answer import DONE, Answer
-from spoke.engines.openai_dialect import LLAMA_CPP
-from spoke.engines.openai_errors import broken_off, refused
-from spoke.engines.openai_models import Served, served
+from spoke.engines.openai import body as openai_body
+from spoke.engines.openai import props as openai_props
+from spoke.engines.openai import vectors as openai_vectors
+from spoke.engines.openai.answer import DONE, Answer
+from spoke.engines.openai.dialect import LLAMA_CPP
+from spoke.engines.openai.errors import broken_off, refused
+from spoke.engines.openai.models import Served, served
 from spoke.engines.sse import ERROR, SseParser
 from spoke.engines.vectors import batches, directions
 
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hubspoke.types import Delta, EmbedRequest, Request
-    from spoke.engines.openai_body import Json
-    from spoke.engines.openai_dialect import Dialect
+    from spoke.engines.json_text import Json
+    from spoke.engines.openai.dialect import Dialect
 
 SILENCE_S: Final = 300.0
 """The longest between two pieces of an answer; a long prompt on a slow processor takes minutes."""

@@ -9,13 +9,13 @@ import msgspec
 
 from hubspoke.errors import Unsupported
 from hubspoke.types import Calling, Effort
-from spoke.engines.openai_body import SEEDS
+from spoke.engines.openai.body import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hubspoke.types import JsonFormat, Message, Request, Sampling, Tool, ToolCall
-    from spoke.engines.openai_body import Json
+    from spoke.engines.json_text import Json
 
 Think: TypeAlias = Literal["low", "medium", "high"] | bool
 

@@ -9,10 +9,10 @@ import msgspec
 
 from hubspoke.types import Capability
 from spoke.core.templates import knows_thinking
-from spoke.engines.garbage import NOT_JSON
+from spoke.engines.json_text import NOT_JSON
 
 if TYPE_CHECKING:
-    from spoke.engines.openai_models import Served
+    from spoke.engines.openai.models import Served
 
 PATH: Final = "/props"
 

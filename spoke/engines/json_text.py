@@ -1,10 +1,12 @@
-"""What may become of text from an engine, or from a model, that has to be JSON."""
+"""JSON that engines and models write: what it may be, and what may become of it."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What reading it raises when it is none, has other fields than it should, or is nested too deep."""

@@ -10,11 +10,15 @@ import ollama
 
 from hubspoke.errors import EngineProtocol, EngineTimeout, EngineUnavailable, LoadFailed
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
-from spoke.engines import connection, ollama_body, ollama_errors, ollama_models, ollama_pull
+from spoke.engines import connection
 from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, timeouts
 from spoke.engines.format_check import FormatCheck
-from spoke.engines.ollama_answer import Answer, count, sound
-from spoke.engines.ollama_pull import Pull
+from spoke.engines.ollama import body as ollama_body
+from spoke.engines.ollama import errors as ollama_errors
+from spoke.engines.ollama import models as ollama_models
+from spoke.engines.ollama import pull as ollama_pull
+from spoke.engines.ollama.answer import Answer, count, sound
+from spoke.engines.ollama.pull import Pull
 from spoke.engines.vectors import batches, directions
 
 if TYPE_CHECKING:
@@ -22,9 +26,9 @@ if TYPE_CHECKING:
 
     from hubspoke.errors import MeshError
     from hubspoke.types import Delta, EmbedRequest, Loaded, PullStep, Request
-    from spoke.engines.ollama_models import Facts, Listed
-    from spoke.engines.ollama_server import OllamaServer
-    from spoke.engines.openai_body import Json
+    from spoke.engines.json_text import Json
+    from spoke.engines.ollama.models import Facts, Listed
+    from spoke.engines.ollama.server import OllamaServer
 
 SILENCE_S: Final = 600.0
 """The longest between two pieces of what Ollama sends. Loading, and checking what was pulled, take minutes in silence."""

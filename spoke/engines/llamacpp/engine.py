@@ -19,11 +19,11 @@ from hubspoke.errors import (
     UnknownModel,
 )
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
-from spoke.engines.build import NAME
-from spoke.engines.crashes import CRASHES_MAX, CrashHistory
 from spoke.engines.lacking import no_pull
+from spoke.engines.llamacpp.build import NAME
+from spoke.engines.llamacpp.crashes import CRASHES_MAX, CrashHistory
+from spoke.engines.llamacpp.resident import bring
 from spoke.engines.loads import Loads, refuse_longer, rounded
-from spoke.engines.resident import bring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Loaded, PullStep, Request
     from spoke.engines.base import Cards
-    from spoke.engines.build import Build
-    from spoke.engines.resident import Resident
+    from spoke.engines.llamacpp.build import Build
+    from spoke.engines.llamacpp.resident import Resident
     from spoke.models.store import ModelStore, StoredModel
     from spoke.platform import Platform
 

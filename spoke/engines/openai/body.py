@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import Calling, Effort
-from spoke.engines.openai_turns import turns
+from spoke.engines.openai.turns import turns
 from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, refuse_large
 
 if TYPE_CHECKING:
     from hubspoke.types import JsonFormat, Request, Sampling, Tool
-    from spoke.engines.openai_dialect import Dialect
-
-Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+    from spoke.engines.json_text import Json
+    from spoke.engines.openai.dialect import Dialect
 
 CHAT_PATH: Final = "/v1/chat/completions"
 COMPLETION_PATH: Final = "/v1/completions"

@@ -19,13 +19,13 @@ from hubspoke.errors import (
     EngineUnavailable,
     LoadFailed,
 )
-from spoke.engines.launch import LINE_BYTES_MAX, Order, Refused, Reply
+from spoke.engines.llamacpp.launch import LINE_BYTES_MAX, Order, Refused, Reply
 from spoke.platform import detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ARGUMENTS: Final = ("-P", "-m", "spoke.engines.child")
+ARGUMENTS: Final = ("-P", "-m", "spoke.engines.llamacpp.child")
 """-P: nothing is imported from the directory that the agent happens to be in."""
 STOP_GRACE_S: Final = 2.0
 KILL_TIMEOUT_S: Final = 10.0

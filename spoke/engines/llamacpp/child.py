@@ -1,4 +1,4 @@
-"""The process around one loaded model, run as `python -m spoke.engines.child`.
+"""The process around one loaded model, run as `python -m spoke.engines.llamacpp.child`.
 
 llama.cpp runs here and not in the agent: a crash costs one model, and ending the process frees all its memory. The
 process lives for as long as its stdin is open, so it never outlives the agent, however that ends. Elsewhere than on
@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 import xllamacpp
 
-from spoke.engines.launch import LINE_BYTES_MAX, Device, Order, Ready, Refused, Reply, Serve, Surveyed
+from spoke.engines.llamacpp.launch import (
+    LINE_BYTES_MAX,
+    Device,
+    Order,
+    Ready,
+    Refused,
+    Reply,
+    Serve,
+    Surveyed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.types import Capability, Loaded, LoadPlan
-from spoke.engines.openai_models import CONTEXT_TOKENS_MAX, NAME_BYTES_MAX, is_name
+from spoke.engines.openai.models import CONTEXT_TOKENS_MAX, NAME_BYTES_MAX, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

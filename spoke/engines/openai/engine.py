@@ -14,14 +14,14 @@ from hubspoke.errors import ContextTooLong, EngineUnavailable, MeshError, Unknow
 from hubspoke.types import Capability, EngineInfo, Loaded, LoadPlan, Model, ModelState
 from spoke.engines.admission import Admission
 from spoke.engines.lacking import no_pull
-from spoke.engines.openai_http import OpenAiClient
-from spoke.engines.openai_models import Served
+from spoke.engines.openai.http import OpenAiClient
+from spoke.engines.openai.models import Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, PullStep, Request
-    from spoke.engines.openai_http import Endpoint
+    from spoke.engines.openai.http import Endpoint
 
 LIKELY: Final = frozenset(
     {

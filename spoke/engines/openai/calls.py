@@ -8,7 +8,7 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTruncated, InvalidOutput
 from hubspoke.types import ToolCallPart
-from spoke.engines.garbage import NOT_JSON
+from spoke.engines.json_text import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

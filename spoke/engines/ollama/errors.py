@@ -23,8 +23,8 @@ from hubspoke.errors import (
     UnknownModel,
     Unsupported,
 )
-from spoke.engines import openai_errors
-from spoke.engines.openai_errors import DETAIL_CHARACTERS_MAX
+from spoke.engines.openai import errors as openai_errors
+from spoke.engines.openai.errors import DETAIL_CHARACTERS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

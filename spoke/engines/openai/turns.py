@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hubspoke.types import Image, Message, ToolCall
-    from spoke.engines.openai_body import Json
-    from spoke.engines.openai_dialect import Dialect
+    from spoke.engines.json_text import Json
+    from spoke.engines.openai.dialect import Dialect
 
 
 def turns(messages: Iterable[Message], dialect: Dialect) -> list[Json]:

@@ -13,8 +13,8 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol
 from hubspoke.types import Capability
-from spoke.engines.garbage import NOT_JSON
-from spoke.engines.openai_dialect import BY_OWNER, PLAIN, Dialect
+from spoke.engines.json_text import NOT_JSON
+from spoke.engines.openai.dialect import BY_OWNER, PLAIN, Dialect
 
 MODELS_MAX: Final = 500
 """More than that is a shop and no engine; what is beyond is left out."""

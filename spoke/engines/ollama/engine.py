@@ -24,20 +24,20 @@ from hubspoke.errors import (
     UnknownModel,
 )
 from hubspoke.types import Capability, EngineInfo, LoadPlan, Model, ModelState
-from spoke.engines import ollama_models
 from spoke.engines.admission import Admission
 from spoke.engines.connection import told_to_log
 from spoke.engines.loads import Loads, refuse_longer, rounded
-from spoke.engines.ollama_body import refuse_unkept
-from spoke.engines.ollama_detected import NAME
-from spoke.engines.ollama_memory import Memory
+from spoke.engines.ollama import models as ollama_models
+from spoke.engines.ollama.body import refuse_unkept
+from spoke.engines.ollama.detected import NAME
+from spoke.engines.ollama.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Gpu, Loaded, PullStep, Request
-    from spoke.engines.ollama_http import OllamaClient
-    from spoke.engines.ollama_models import Facts, Listed
+    from spoke.engines.ollama.http import OllamaClient
+    from spoke.engines.ollama.models import Facts, Listed
 
 log = logging.getLogger(__name__)
 

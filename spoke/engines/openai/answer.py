@@ -8,9 +8,9 @@ import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineTruncated
 from hubspoke.types import Delta, Finished, FinishReason, Usage
-from spoke.engines.garbage import NOT_JSON
-from spoke.engines.openai_calls import CallPart, Calls
-from spoke.engines.openai_errors import broken_off
+from spoke.engines.json_text import NOT_JSON
+from spoke.engines.openai.calls import CallPart, Calls
+from spoke.engines.openai.errors import broken_off
 
 DONE: Final = "[DONE]"
 SECONDS_MAX: Final = 2**32 - 1

@@ -1,0 +1,1 @@
+"""Ollama as an engine: found by itself, asked through its own package."""
