@@ -68,7 +68,9 @@ class Upkeep:
                 case Wait():
                     wait = decision
             if now > waits_until:
-                raise DeadlineExceeded(f"{model!r} has not come into memory within {LOAD_WAIT_S_MAX:g} s")
+                raise DeadlineExceeded(
+                    f"{model!r} has not come into memory within {LOAD_WAIT_S_MAX:g} s; `hubspoke status` says what is in the way"
+                )
             if wait.loading is not None:
                 elapsed_s = 0.0 if wait.since is None else now - wait.since
                 yield Loading(wait.loading, elapsed_s, wait.expected_s or 0.0)
@@ -88,9 +90,8 @@ class Upkeep:
         running = self._sessions.traffic().running
         for held in loaded:
             if count := running.get((held.spoke.id, key), 0):
-                raise Busy(
-                    f"{count} requests run on {model!r} on {held.spoke.id}; unload it when they are done"
-                )
+                running_now = "a request runs" if count == 1 else f"{count} requests run"
+                raise Busy(f"{running_now} on {model!r} on {held.spoke.id}; unload it when that is done")
         for name in {held.spoke.id for held in found}:
             await self._pin(name, key, pinned=False)
         orders = [self._sessions.order_unload(held.spoke.id, held.place) for held in loaded]
@@ -158,6 +159,9 @@ async def _ended(order: Pending) -> None:
                 await order.news.wait()
                 order.news.clear()
     except TimeoutError as error:
-        raise DeadlineExceeded(f"the spoke has not unloaded it within {UNLOAD_TIMEOUT_S:g} s") from error
+        raise DeadlineExceeded(
+            f"the spoke has not unloaded it within {UNLOAD_TIMEOUT_S:g} s, and may still do so after what it loads now; "
+            "`hubspoke ps` shows it"
+        ) from error
     if order.error is not None:
         raise order.error

@@ -61,15 +61,15 @@ class Names:
 
     def candidates(self, name: str) -> tuple[ModelSummary, ...]:
         """Give the models that *name* may end up with: one, all of them for AUTO, none when no spoke has it."""
-        if self._is_auto(name):
-            return self.models()
         try:
-            return (self.model(name),)
+            return self.models() if self._is_auto(name) else (self.model(name),)
         except UnknownModel:
             return ()
 
     def model(self, name: str) -> ModelSummary:
-        """Give the model that *name* means; raise UnknownModel, with names that come close."""
+        """Give the model that *name* means, for AUTO the most replicated; raise UnknownModel, with names that come close."""
+        if self._is_auto(name) and (models := self.models()):
+            return models[0]
         key = catalogue.resolve(self._sessions.registry, self._meant(name)).key
         for model in self.models():
             if model.key == key:

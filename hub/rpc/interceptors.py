@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from contextvars import ContextVar
@@ -126,8 +127,8 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: MeshError) 
     try:
         await context.abort(status.code_of(error), error.message, status.trailers_of(error))
     except grpc.aio.InternalError as gone:
-        # The caller has disconnected: there is nobody to tell, and nothing to log.
-        raise grpc.aio.AbortError("the caller is gone") from gone
+        # The caller has disconnected: there is nobody to tell. gRPC logs every other error here as a defect of ours.
+        raise asyncio.CancelledError from gone
 
 
 async def _deny(_request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hub.gateway.names import AUTO
-from hubspoke.errors import InvalidRequest, UnknownModel
+from hubspoke.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +38,7 @@ async def models(front: Front, exchange: Exchange, _principal: Principal) -> Non
 async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    found = front.names.candidates(name)
-    if not found:
-        raise UnknownModel(f"no spoke has {name!r}; `/v1/models` lists what there is, and {AUTO!r} takes any")
-    await exchange.respond(200, msgspec.json.encode(_described(name, found[0])))
+    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.model(name))))
 
 
 def _page(names: list[str], query: Mapping[str, str]) -> tuple[list[str], bool]:

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hub.gateway.names import AUTO
-from hubspoke.errors import UnknownModel
-
 if TYPE_CHECKING:
     from hub.gateway.access import Principal
     from hub.gateway.exchange import Exchange
@@ -25,10 +22,7 @@ async def models(front: Front, exchange: Exchange, _principal: Principal) -> Non
 async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    found = front.names.candidates(name)
-    if not found:
-        raise UnknownModel(f"no spoke has {name!r}; `/v1/models` lists what there is, and {AUTO!r} takes any")
-    await exchange.respond(200, msgspec.json.encode(_described(name, found[0])))
+    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.model(name))))
 
 
 def _described(name: str, model: ModelSummary) -> dict[str, object]:

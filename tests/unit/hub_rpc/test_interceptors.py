@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -106,3 +107,22 @@ async def test_a_guard_that_says_no_keeps_the_handler_from_running() -> None:
     await server.stop(None)
     assert type(error) is PermissionDenied
     assert not ran
+
+
+async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def failing_late(_request: object, _context: object) -> object:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+            raise UnknownModel("it went away")
+
+    async with serving(failing_late, "unary_unary") as channel, asyncio.timeout(10):
+        call = channel.unary_unary("/t.T/Call")(b"")
+        await entered.wait()
+        call.cancel()
+        await left.wait()
+    assert caplog.text == ""
