@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from hubspoke.types import ModelSummary
 
 
-def name_of(model: ModelSummary) -> str:
-    """Give what people call a model."""
-    return model.names[0] if model.names else model.key
+def names_of(models: Sequence[ModelSummary]) -> list[str]:
+    """Give what to ask for each of *models*: what people call it, or its key where others are called the same."""
+    names = [model.names[0] if model.names else model.key for model in models]
+    return [name if names.count(name) == 1 else model.key for name, model in zip(names, models, strict=True)]
 
 
 def is_loaded(model: ModelSummary) -> bool:
@@ -35,16 +36,26 @@ def obvious(models: Sequence[ModelSummary]) -> str | None:
     loaded = [model for model in models if is_loaded(model)]
     for some in (loaded, models):
         if len(some) == 1:
-            return name_of(some[0])
+            (only,) = some
+            return names_of(models)[models.index(only)]
     return None
 
 
 def listed(models: Sequence[ModelSummary]) -> str:
     """List *models* by number."""
     return "\n".join(
-        one_line(f"{number}. {name_of(model)}{', in memory' if is_loaded(model) else ''}")
-        for number, model in enumerate(models, start=1)
+        one_line(f"{number}. {name}{told(model, name)}")
+        for number, (model, name) in enumerate(zip(models, names_of(models), strict=True), start=1)
     )
+
+
+def told(model: ModelSummary, name: str) -> str:
+    """Say more of a model that is listed as *name*: whether it is in memory, and where it is if the name is a mere key."""
+    memory = ", in memory" if is_loaded(model) else ""
+    if name in model.names:
+        return memory
+    places = ", ".join(f"{replica.engine} on {replica.spoke}" for replica in model.replicas)
+    return f" ({', '.join(model.names)}, {places}){memory}"
 
 
 def choose(models: Sequence[ModelSummary], read: Callable[[str], str] | None) -> str:
@@ -59,11 +70,12 @@ def choose(models: Sequence[ModelSummary], read: Callable[[str], str] | None) ->
     if name is not None:
         return name
     if read is None:
-        raise click.UsageError(
-            f"say with which MODEL; there is {', '.join(name_of(model) for model in able)}"
-        )
+        raise click.UsageError(f"say with which MODEL; there is {', '.join(names_of(able))}")
     click.echo(listed(able))
     while True:
-        answer = read("Which one? ").strip()
+        try:
+            answer = read("Which one? ").strip()
+        except EOFError:
+            raise click.exceptions.Exit from None  # Ctrl-D ends, as it does in the conversation
         if answer.isdecimal() and 1 <= int(answer) <= len(able):
-            return name_of(able[int(answer) - 1])
+            return names_of(able)[int(answer) - 1]

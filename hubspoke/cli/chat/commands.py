@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hubspoke.cli.chat import conversation
-from hubspoke.cli.chat.choice import is_loaded, name_of, talkers
+from hubspoke.cli.chat.choice import names_of, talkers, told
 from hubspoke.cli.pictures import read_image
 from hubspoke.cli.terminal import one_line
 from hubspoke.types import Effort
@@ -56,9 +56,8 @@ def _model(session: Session, name: str) -> str:
     if not name:
         current = session.conversation.model
         return "\n".join(
-            one_line(f"{'*' if current in {*model.names, model.key} else '-'} {name_of(model)}")
-            + (", in memory" if is_loaded(model) else "")
-            for model in models
+            one_line(f"{'*' if current in {name, model.key} else '-'} {name}{told(model, name)}")
+            for model, name in zip(models, names_of(models), strict=True)
         )
     if not any(name in {*model.names, model.key} for model in models):
         raise click.UsageError(f"no model {name!r} can be talked with; /model lists those that can")

@@ -95,6 +95,25 @@ class TestChat:
             terminal.until("tiny> ")
         assert hub.asked[0].conversation.messages[-1].text == "one\ntwo"
 
+    def test_of_two_models_of_one_name_the_one_that_was_chosen_is_asked(self, mesh):
+        twins = [a_model("tiny"), a_model("tiny")]
+        twins[1].key = "sha256:the-other"
+        hub = FakeHub(mesh.hub, parrot, models=twins)
+        with at(hub, mesh, "chat") as terminal:
+            assert "2. sha256:the-other (tiny, " in terminal.until("Which one? ")
+            terminal.enter("2")
+            terminal.until("> ")
+            terminal.enter("one")
+            terminal.until("1: one")
+        assert hub.asked[0].model == "sha256:the-other"
+
+    def test_ctrl_d_at_the_choice_ends(self, mesh):
+        hub = FakeHub(mesh.hub, parrot, models=[a_model("tiny"), a_model("nano")])
+        with at(hub, mesh, "chat") as terminal:
+            terminal.until("Which one? ")
+            terminal.type(CTRL_D)
+            assert terminal.end() == Exit.DONE
+
     def test_without_a_model_there_is_a_choice(self, mesh):
         hub = FakeHub(mesh.hub, parrot, models=[a_model("tiny"), a_model("nano")])
         with at(hub, mesh, "chat") as terminal:
