@@ -68,7 +68,9 @@ class Door:
                 f"this gateway is not called {host[:100]!r}; add the name to gateway.hosts if it is meant"
             )
         origin = exchange.headers.get("origin", "").lower()
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host.lower():
+        # A page has the gateway's own origin only when the gateway has served it.
+        own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https")}
+        if origin and origin not in self._origins | own:
             raise PermissionDenied(
                 "web pages of other sites may not ask here; add the page to gateway.origins"
             )
@@ -96,14 +98,11 @@ class Door:
 
     def _is_ours(self, host: str) -> bool:
         """Whether *host* names this gateway. An address always does: a page cannot make a browser lie about that."""
-        name = urlsplit(f"//{host}").hostname or ""
-        if name in self._hosts:
-            return True
         try:
-            ipaddress.ip_address(name)
-        except ValueError:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self._hosts or bool(ipaddress.ip_address(name))
+        except ValueError:  # a name, or nothing that anybody is called
             return False
-        return True
 
 
 def _shown_key(exchange: Exchange) -> str:

@@ -69,10 +69,15 @@ async def test_on_the_loopback_no_key_is_needed_where_that_is_configured(tmp_pat
     ("headers", "status"),
     [
         ({"host": "evil.example"}, 400),
+        ({"host": "["}, 400),
+        ({"host": ""}, 400),
         ({"host": "localhost:1"}, 200),
         ({"host": "192.168.1.20:7445"}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"host": "localhost:1", "origin": "http://localhost:1"}, 200),
+        ({"host": "localhost:1", "origin": "http://localhost:2"}, 403),
         ({"x-hubspoke-hop": "1"}, 508),
     ],
 )
