@@ -106,7 +106,7 @@ async def test_a_model_that_runs_is_not_unloaded(hub: RealHub) -> None:
         gate.open()
         assert await asking.wait() == Exit.DONE
     assert code == Exit.FAILED
-    assert "unload it when they are done" in errors
+    assert "A request runs on 'tiny' on den; unload it when that is done" in errors
 
 
 async def test_what_there_is_not_is_a_sentence_that_says_what_there_is(hub: RealHub) -> None:
