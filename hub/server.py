@@ -6,10 +6,12 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from hub.audit import Audit
 from hub.certificate import Certificate
 from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
@@ -33,7 +35,9 @@ from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.address import address
+from pki.files import ROOT
 from pki.hosts import machine_hosts
+from pki.policy import serial_hex
 from pki.tokens import ADDRESSES_MAX
 
 if TYPE_CHECKING:
@@ -93,6 +97,7 @@ class Parts:
     store: Store
     identities: Identities
     keys: Keys
+    audit: Audit
     sessions: Sessions
     dispatch: Dispatch
     upkeep: Upkeep
@@ -108,8 +113,7 @@ async def running(
     """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1)."""
     authorities = files.authorities
     certificate = Certificate(files, clock)
-    store = await Store.open(files.state)
-    try:
+    async with _audited(files, clock) as audit, _stored(files) as store:
         identities = Identities(
             store, authorities.load_node_issuer(), files.load_anchors(now=clock.now()), clock
         )
@@ -121,7 +125,7 @@ async def running(
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
         servers = Servers(told.hub, certificate, identities)
-        servers.serve(Parts(clock, store, identities, keys, sessions, dispatch, upkeep))
+        servers.serve(Parts(clock, store, identities, keys, audit, sessions, dispatch, upkeep))
         listener = None
         if told.gateway.enabled:
             names = Names(sessions, clock, told.gateway.aliases, told.roles.models)
@@ -154,8 +158,6 @@ async def running(
                 for task in tasks:
                     task.cancel()
         await _save(dispatch, store, keys)
-    finally:
-        await store.close()
 
 
 class Servers:
@@ -218,6 +220,28 @@ class Servers:
                 async with asyncio.timeout(STOP_GRACE_S):
                     await sessions.drain()
             sessions.close()
+
+
+@asynccontextmanager
+async def _audited(files: HubFiles, clock: Clock) -> AsyncIterator[Audit]:
+    with Audit.open(files.directory, clock) as audit:
+        if audit.is_new:
+            root = files.authorities.load_certificate(ROOT)
+            audit.note("pki.init", serial=serial_hex(root), made_at=root.not_valid_before_utc.isoformat())
+        audit.note("hub.start", version=version("hubspoke"))
+        try:
+            yield audit
+        finally:
+            audit.note("hub.stop")
+
+
+@asynccontextmanager
+async def _stored(files: HubFiles) -> AsyncIterator[Store]:
+    store = await Store.open(files.state)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def _sweep(sessions: Sessions) -> None:

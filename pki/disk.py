@@ -9,9 +9,17 @@ import os
 import secrets
 import shlex
 import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pki.errors import UnsafeKeyFile
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 POSIX = os.name == "posix"
 
@@ -23,6 +31,7 @@ FILE_BYTES_MAX = 64 * 1024
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def replace(path: Path, data: bytes, *, mode: int) -> None:
@@ -69,6 +78,45 @@ def read_secret(path: Path) -> bytes:
         return file.read(FILE_BYTES_MAX + 1)
 
 
+def open_own(path: Path) -> int:
+    """Open a file that only its owner reads and that grows, for reading and writing; make it where there is none.
+
+    Raises `UnsafeKeyFile` if it is a link, no file at all, somebody else's, or open to others.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK | _BINARY, SECRET_MODE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeKeyFile(f"{path} is a link; put the file itself in its place") from error
+        raise
+    try:
+        _require_own(path, os.fstat(descriptor))
+    except UnsafeKeyFile:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Keep other processes out that lock the same open file; waits for one that is in."""
+    if sys.platform == "win32":
+        # From the first byte on, as far as any head of a file goes; whoever waits tries for ten seconds.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        try:
+            yield
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def read_public(path: Path) -> bytes:
     """Read a file that holds no key. Raises FileNotFoundError."""
     with path.open("rb") as file:
@@ -89,6 +137,13 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _require_own(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeKeyFile(f"{path} is not a file")
+    if POSIX:
+        _require_private(path, status, user=os.geteuid())
 
 
 def _require_private(path: Path, status: os.stat_result, *, user: int) -> None:
