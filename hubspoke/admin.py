@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pki.identity import Role
 
 UNLOAD_TIMEOUT_S: Final = 60.0
+DELETE_TIMEOUT_S: Final = 90.0
 """Longer than the hub waits for a spoke, so that its own word on it arrives."""
 
 
@@ -111,6 +112,21 @@ class AdminClient(MeshClient):
         async with aclosing(self._connection.stream(ask)) as events:
             async for event in events:
                 yield event
+
+    async def delete(self, model: str, *, spoke: str = "") -> tuple[SpokeId, ...]:
+        """Delete *model* from the disk of *spoke*, or of every connected spoke that has it, and say where it was.
+
+        By a name goes whatever is called so, by a key or digest that model under all its names. Raise Busy where it runs, in
+        which case it stays everywhere, and Unsupported where it is not the spoke's to delete.
+        """
+        with sendable():
+            request = models_pb.DeleteModelRequest(model=model, spoke=spoke)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[models_pb.DeleteModelResponse]:
+            return ModelsServiceStub(channel).DeleteModel(request, timeout=DELETE_TIMEOUT_S)
+
+        response = await self._connection.call(ask)
+        return tuple(SpokeId(name) for name in response.spokes)
 
     async def create_key(self, plan: KeyPlan) -> IssuedKey:
         """Make an API key for the gateway; raise InvalidRequest or AlreadyEnrolled for a name that cannot be."""

@@ -156,7 +156,9 @@ def _found(inventory: Inventory) -> str:
 async def serve(config: SpokeConfig, directory: Path) -> None:
     """Build a spoke whose state is in *directory*, and let it serve until a signal stops it."""
     clock, platform = SystemClock(), here()
-    store = ModelStore((_models_folder(config, directory), SHIPPED), directory / "models.json")
+    folder = _models_folder(config, directory)
+    own = None if config.models_dir else folder
+    store = ModelStore((folder, SHIPPED), directory / "models.json", own)
     build = Build(clock)
     cards = Cards(card_sources(platform), build.devices)
     embedded = EmbeddedEngine(

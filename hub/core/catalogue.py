@@ -139,6 +139,16 @@ def holdings(registry: Registry, key: ModelKey) -> Iterator[Holding]:
             yield Holding(spoke, engine_of(spoke.inventory, model.engine), model, key)
 
 
+def goes_by(spoke: Spoke, name: str) -> Iterator[Holding]:
+    """Give what *spoke* has under *name*, or, when that is a key, the model of that key under all its names."""
+    tagged = canonical(name)
+    key = next((key for key in (ModelKey(name), ModelKey(tagged)) if key in spoke.catalogue.by_key), None)
+    for model in spoke.inventory.models:
+        held = holding_of(spoke, model)
+        if canonical(model.name) == tagged if key is None else held.key == key:
+            yield held
+
+
 def holding_of(spoke: Spoke, model: Model) -> Holding:
     """Give *model* of *spoke* with all that goes with it."""
     return Holding(spoke, engine_of(spoke.inventory, model.engine), model, model.key(spoke.id))

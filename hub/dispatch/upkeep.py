@@ -1,4 +1,4 @@
-"""What people do with models by hand: load, pin, unload and pull them. The scheduler does the first by itself."""
+"""What people do with models by hand: load, pin, unload, pull and delete them. The scheduler does the first by itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from hub.core.catalogue import Holding, holdings, resolve
+from hub.core.catalogue import Holding, goes_by, holdings, resolve
 from hub.core.pulling import puller
 from hub.core.registry import LOAD_S_MAX
 from hub.core.scheduler import bring, ordered
 from hub.core.types import IN_SESSION, Ask, Load, Refuse, Wait
-from hubspoke.errors import Busy, DeadlineExceeded, UnknownModel
+from hubspoke.errors import Busy, DeadlineExceeded, MeshError, NoSpoke, UnknownModel, from_reason
 from hubspoke.types import InMemory, Loading, Priority, Pulled, Pulling
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ TOLD_S: Final = 1.0
 """How often whoever waits hears how far a load has come."""
 UNLOAD_TIMEOUT_S: Final = 40.0
 """How long a spoke may take to let go of a model; it gives up by itself after 30 s."""
+DELETE_TIMEOUT_S: Final = 70.0
+"""How long a spoke may take to delete a model; it gives up by itself after 60 s."""
 LOAD_WAIT_S_MAX: Final = 2 * LOAD_S_MAX
 """How long whoever wants a model in memory may wait: for one load that is in the way, and its own."""
 
@@ -96,7 +98,7 @@ class Upkeep:
             await self._pin(name, key, pinned=False)
         orders = [self._sessions.order_unload(held.spoke.id, held.place) for held in loaded]
         for order in orders:
-            await _ended(order)
+            await _ended(order, "unloaded", UNLOAD_TIMEOUT_S)
         return tuple(sorted({held.spoke.id for held in loaded}))
 
     async def pull(self, model: str, spoke: SpokeId | None) -> AsyncGenerator[PullEvent, None]:
@@ -119,6 +121,45 @@ class Upkeep:
         if order.error is not None:
             raise order.error
         yield Pulled(chosen, place)
+
+    async def delete(self, model: str, spoke: SpokeId | None) -> tuple[SpokeId, ...]:
+        """Delete *model* from the disk of *spoke*, or of every connected spoke that has it; say where it was.
+
+        By a name goes whatever is called so, and not what has the same weights under another name; by a key goes that model
+        under all its names. Raise UnknownModel, NoSpoke when *spoke* is away, Busy where it runs or is being loaded, in
+        which case it stays everywhere, or what a spoke says.
+        """
+        found = self._to_delete(model, spoke)
+        running = self._sessions.traffic().running
+        for held in found:
+            if running.get((held.spoke.id, held.key), 0) or held.place in held.spoke.loads:
+                raise Busy(f"{model!r} is in use on {held.spoke.id}; delete it when that is done")
+        orders = [(held, self._sessions.order_delete(held.spoke.id, held.place)) for held in found]
+        gone: list[SpokeId] = []
+        errors: list[tuple[SpokeId, MeshError]] = []
+        for held, order in orders:
+            try:
+                await _ended(order, "deleted", DELETE_TIMEOUT_S)
+            except MeshError as error:
+                errors.append((held.spoke.id, error))
+            else:
+                gone.append(held.spoke.id)
+                await self._pin(held.spoke.id, held.key, pinned=False)
+        if errors:
+            raise _partly(errors, gone)
+        return tuple(sorted(set(gone)))
+
+    def _to_delete(self, model: str, spoke: SpokeId | None) -> list[Holding]:
+        """Give every place on connected spokes that *model* means, on *spoke* alone if that is named."""
+        registry = self._sessions.registry
+        connected = [known for known in registry.spokes.values() if known.state in IN_SESSION]
+        if spoke is not None and spoke not in {known.id for known in connected}:
+            raise NoSpoke(f"{spoke} is not connected; `hubspoke status` says since when")
+        found = [held for known in connected if spoke in {None, known.id} for held in goes_by(known, model)]
+        if not found:
+            resolve(registry, model)  # which says what comes close
+            raise UnknownModel(f"{spoke or 'no spoke that is connected'} has no {model!r}")
+        return found
 
     def _asked(self, model: str) -> Ask:
         now = self._clock.monotonic()
@@ -151,16 +192,24 @@ class Upkeep:
                 await self._news.wait()
 
 
-async def _ended(order: Pending) -> None:
+def _partly(errors: list[tuple[SpokeId, MeshError]], gone: list[SpokeId]) -> MeshError:
+    """Give the first of *errors* with where it was, where else there were some, and where it went well."""
+    (spoke, first), *others = errors
+    also = "".join(f"; {other}: {error.message}" for other, error in others)
+    done = f"; it is deleted on {', '.join(sorted(set(gone)))}" if gone else ""
+    return from_reason(first.reason, f"{spoke}: {first.message}{also}{done}")
+
+
+async def _ended(order: Pending, what: str, timeout_s: float) -> None:
     """Wait for the end of *order*; raise what went wrong with it."""
     try:
-        async with asyncio.timeout(UNLOAD_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             while not order.is_over:
                 await order.news.wait()
                 order.news.clear()
     except TimeoutError as error:
         raise DeadlineExceeded(
-            f"the spoke has not unloaded it within {UNLOAD_TIMEOUT_S:g} s, and may still do so after what it loads now; "
+            f"the spoke has not {what} it within {timeout_s:g} s, and may still do so after what it loads now; "
             "`hubspoke ps` shows it"
         ) from error
     if order.error is not None:

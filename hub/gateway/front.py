@@ -85,6 +85,11 @@ class Front:
         else:
             self.names.model(name)
 
+    async def delete(self, principal: Principal, model: str) -> None:
+        """Delete *model* from every spoke that has it; raise what is in the way. Who asks has the right to move models."""
+        self.names.require_own(model, principal.key)
+        await self.upkeep.delete(model, None)
+
     @contextmanager
     def _metered(
         self, exchange: Exchange, principal: Principal, request: T, outcome: Outcome

@@ -10,7 +10,7 @@ from hub.core.catalogue import canonical
 from hub.core.needs import needs
 from hub.core.quota import may_ask
 from hubspoke.clock import time_of_day
-from hubspoke.errors import PermissionDenied, UnknownModel
+from hubspoke.errors import InvalidRequest, PermissionDenied, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,8 +92,15 @@ class Names:
             return catalogue.automatic(self._sessions.registry, needs(asked), may)
         name = self._meant(asked.model)
         if key is not None and not _may(key, asked.model, name):
-            raise PermissionDenied(f"this key may not ask {asked.model!r}; ask for {' or '.join(key.models)}")
+            raise _not_for(key, asked.model)
         return name
+
+    def require_own(self, name: str, key: ApiKey | None) -> None:
+        """Raise InvalidRequest for a name that only stands for models, PermissionDenied for one that *key* may not ask."""
+        if canonical(name) in self._meanings or self._is_auto(name):
+            raise InvalidRequest(f"{name!r} only stands for other models; name the one that is meant")
+        if key is not None and not _may(key, name, name):
+            raise _not_for(key, name)
 
     def _is_auto(self, name: str) -> bool:
         meant = self._meanings.get(canonical(name), (name,))
@@ -106,6 +113,10 @@ class Names:
             present = {canonical(known) for model in self.models() for known in (*model.names, model.key)}
             return next((model for model in meant if canonical(model) in present), meant[0])
         return meant[0]
+
+
+def _not_for(key: ApiKey, name: str) -> PermissionDenied:
+    return PermissionDenied(f"this key may not ask {name!r}; ask for {' or '.join(key.models)}")
 
 
 def _may(key: ApiKey | None, asked: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a spoke is told to do beside answering: load, unload and pull models. It goes down the heartbeat stream."""
+"""What a spoke is told to do beside answering: load, unload, pull and delete models. It goes down the heartbeat stream."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ class PullOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteOrder:
+    """Delete an idle model from the disk."""
+
+    id: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class StopPullOrder:
     """Stop the pull that order *pull* began."""
 
@@ -45,7 +53,7 @@ class StopPullOrder:
     pull: int
 
 
-Order: TypeAlias = LoadOrder | UnloadOrder | PullOrder | StopPullOrder
+Order: TypeAlias = LoadOrder | UnloadOrder | PullOrder | StopPullOrder | DeleteOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Reply:
 class Pending:
     """An order that was given. `news` is set whenever one of the other fields has changed.
 
-    *target* is what it loads and *leaving* what it unloads, `None` for other orders.
+    *target* is what it loads and *leaving* what it unloads or deletes, `None` for other orders.
     """
 
     id: int

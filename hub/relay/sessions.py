@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from hub.core import registry as reg
 from hub.core.estimator import loaded_in
 from hub.core.types import Registry, Speed, Traffic
-from hub.relay.orders import LoadOrder, Pending, PullOrder, Reply, StopPullOrder, UnloadOrder
+from hub.relay.orders import DeleteOrder, LoadOrder, Pending, PullOrder, Reply, StopPullOrder, UnloadOrder
 from hub.relay.outbox import Outbox
 from hub.relay.work import DRAIN_S, WorkStream
 from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced, SpokeLost
@@ -159,6 +159,15 @@ class Sessions:
         pending = self._begin(live, Pending(self._next_number(), leaving=place))
         self.registry = reg.unload_started(self.registry, spoke, place)
         self._give(spoke, live, UnloadOrder(pending.id, place))
+        return pending
+
+    def order_delete(self, spoke: SpokeId, place: Place) -> Pending:
+        """Tell a spoke to delete an idle model from its disk, which gets no more work; raise NoSpoke as `order_unload`."""
+        live = self._connected(spoke)
+        pending = self._begin(live, Pending(self._next_number(), leaving=place))
+        self.registry = reg.unload_started(self.registry, spoke, place)
+        self._give(spoke, live, DeleteOrder(pending.id, place))
+        log.info("delete ordered", extra={"spoke": spoke, "model": place.model})
         return pending
 
     def order_pull(self, spoke: SpokeId, place: Place) -> Pending:

@@ -26,6 +26,7 @@ MESH_PORT: Final[dict[str, frozenset[Role]]] = {
     f"{_API}.models.v1.ModelsService/LoadModel": ADMINS,
     f"{_API}.models.v1.ModelsService/UnloadModel": ADMINS,
     f"{_API}.models.v1.ModelsService/PullModel": ADMINS,
+    f"{_API}.models.v1.ModelsService/DeleteModel": ADMINS,
     f"{_API}.keys.v1.KeysService/CreateKey": ADMINS,
     f"{_API}.keys.v1.KeysService/ListKeys": ADMINS,
     f"{_API}.keys.v1.KeysService/RevokeKey": ADMINS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 import grpc
 
 from hub.core.registry import HEARTBEAT_S, LEASE_S
-from hub.relay.orders import LoadOrder, PullOrder, StopPullOrder, UnloadOrder
+from hub.relay.orders import DeleteOrder, LoadOrder, PullOrder, StopPullOrder, UnloadOrder
 from hub.relay.work import Assignment, Ended
 from hub.rpc.interceptors import caller
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
@@ -253,6 +253,8 @@ def _directive(order: Order) -> pb.Directive:
             return pb.Directive(id=order.id, unload=pb.UnloadModel(engine=place.engine, model=place.model))
         case PullOrder(place=place):
             return pb.Directive(id=order.id, pull=pb.PullModel(engine=place.engine, model=place.model))
+        case DeleteOrder(place=place):
+            return pb.Directive(id=order.id, delete=pb.DeleteModel(engine=place.engine, model=place.model))
         case StopPullOrder():
             return pb.Directive(id=order.id, stop_pull=pb.StopPull(directive=order.pull))
         case _:

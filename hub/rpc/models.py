@@ -1,4 +1,4 @@
-"""Operators: models into memory, out of it, and onto disks, by hand."""
+"""Operators: models into memory, out of it, onto disks and off them, by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ModelsService(rpc.ModelsServiceServicer):
-    """Serves `LoadModel`, `UnloadModel` and `PullModel`."""
+    """Serves `LoadModel`, `UnloadModel`, `PullModel` and `DeleteModel`."""
 
     def __init__(self, upkeep: Upkeep) -> None:
         self._upkeep = upkeep
@@ -59,6 +59,15 @@ class ModelsService(rpc.ModelsServiceServicer):
         async with aclosing(events):
             async for event in events:
                 await context.write(upkeep.pull_event_to_wire(event))
+
+    async def DeleteModel(  # noqa: N802  # the proto names it
+        self,
+        request: pb.DeleteModelRequest,
+        _context: grpc.aio.ServicerContext[pb.DeleteModelRequest, pb.DeleteModelResponse],
+    ) -> pb.DeleteModelResponse:
+        """Delete a model from disks."""
+        spokes = await self._upkeep.delete(_model(request.model), _spoke(request.spoke))
+        return pb.DeleteModelResponse(spokes=spokes)
 
 
 def _model(name: str) -> str:

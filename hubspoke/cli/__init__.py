@@ -16,6 +16,7 @@ COMMANDS = {
     "chat": Row("hubspoke.cli.chat", "Talk with a model, turn by turn."),
     "embed": Row("hubspoke.cli.embed", "Turn texts into vectors."),
     "pull": Row("hubspoke.cli.pull", "Get a model onto a spoke's disk."),
+    "rm": Row("hubspoke.cli.rm", "Delete a model from the disks of spokes."),
     "load": Row("hubspoke.cli.load", "Bring a model into memory, and keep it there if you like."),
     "unload": Row("hubspoke.cli.unload", "Take a model out of memory."),
     "completion": Row("hubspoke.cli.completion", "Make your shell complete all of this."),

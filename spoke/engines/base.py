@@ -91,6 +91,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def delete(self, model: str) -> None:
+        """Take *model* out of memory and off the disk; it is listed no more when this returns.
+
+        Raise UnknownModel, Busy while it runs or is being loaded, and Unsupported where it is not the spoke's to delete; it
+        is all there then.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Stop everything that the adapter started; loaded models are gone afterwards."""
         ...

@@ -179,5 +179,8 @@ class Heartbeat:
             case "unload":
                 unload = directive.unload
                 return await self._machine.unload(Place(unload.engine, unload.model))
+            case "delete":
+                delete = directive.delete
+                return await self._machine.delete(Place(delete.engine, delete.model))
             case _:
                 return Unsupported("this spoke does not know such a directive; update it")

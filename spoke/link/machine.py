@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 2.0
 PROBE_TIMEOUT_S: Final = 5.0
 UNLOAD_TIMEOUT_S: Final = 30.0
+DELETE_TIMEOUT_S: Final = 60.0
+"""Some file systems take tens of seconds to let go of a large file."""
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +151,10 @@ class Machine:
         """Take an idle model out of memory; give the error when that did not work."""
         return await self._changed(place, self._unload(place))
 
+    async def delete(self, place: Place) -> MeshError | None:
+        """Delete an idle model that is offered; give the error when that did not work."""
+        return await self._changed(place, self._delete(place))
+
     async def pull(self, place: Place, tell: Callable[[PullStep], None]) -> MeshError | None:
         """Get a model onto the disk, and *tell* how that goes; give the error when it did not work."""
         return await self._changed(place, self._pull(place, tell))
@@ -171,10 +177,7 @@ class Machine:
             raise EngineTimeout(f"the load of {place.model!r} took more than {LOAD_TIMEOUT_S:g} s") from error
 
     async def _unload(self, place: Place) -> None:
-        if self._running[place]:
-            raise Busy(
-                f"{self._running[place]} requests run on {place.model!r}; unload it when they are done"
-            )
+        self._refuse_while_running(place, "unload")
         try:
             async with asyncio.timeout(UNLOAD_TIMEOUT_S):
                 await self.engine(place).unload(place.model)
@@ -182,6 +185,24 @@ class Machine:
             raise EngineTimeout(
                 f"the engine did not unload {place.model!r} within {UNLOAD_TIMEOUT_S:g} s"
             ) from error
+
+    async def _delete(self, place: Place) -> None:
+        self._refuse_while_running(place, "delete")
+        if self.model(place) is None:
+            raise UnknownModel(f"this spoke offers no {place.model!r}")
+        try:
+            async with asyncio.timeout(DELETE_TIMEOUT_S):
+                await self.engine(place).delete(place.model)
+        except TimeoutError as error:
+            raise EngineTimeout(
+                f"the engine did not delete {place.model!r} within {DELETE_TIMEOUT_S:g} s"
+            ) from error
+
+    def _refuse_while_running(self, place: Place, what: str) -> None:
+        if self._running[place]:
+            raise Busy(
+                f"{self._running[place]} requests run on {place.model!r}; {what} it when they are done"
+            )
 
     async def _pull(self, place: Place, tell: Callable[[PullStep], None]) -> None:
         async with aclosing(self.engine(place).pull(place.model)) as steps:

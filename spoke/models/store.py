@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hubspoke.errors import UnknownModel, Unsupported
 from spoke.models import catalogue
 from spoke.models.catalogue import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spoke.models.catalogue import Stamp
     from spoke.models.gguf import Header
@@ -62,11 +63,13 @@ class ModelStore:
     """The models in *folders*, the first one first. A file is listed from when it has been read whole.
 
     Files are read in a thread, one after the other. What was found is kept in *catalogue_path* by path, size and
-    date, so a file is read again only after it has changed.
+    date, so a file is read again only after it has changed. Files of the folder *own* alone may be deleted: others are
+    there by somebody else's will.
     """
 
-    def __init__(self, folders: Sequence[Path], catalogue_path: Path) -> None:
+    def __init__(self, folders: Sequence[Path], catalogue_path: Path, own: Path | None = None) -> None:
         self._folders = tuple(folders)
+        self._own = own
         self._catalogue_path = catalogue_path
         self._entries: dict[Stamp, Entry] | None = None
         self._turn = asyncio.Lock()
@@ -82,6 +85,30 @@ class ModelStore:
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=PATIENCE_S)
         return _named(stamps, entries)
+
+    async def own_files(self, name: str) -> tuple[Path, ...]:
+        """Give the files that the model *name* consists of, all copies included.
+
+        Raise UnknownModel, or Unsupported unless all of them lie in the own folder.
+        """
+        entries = await self._known()
+        stamps = await asyncio.to_thread(_stamps, self._folders)
+        copies = [model for model in _copies(stamps, entries) if model.name == name]
+        if not copies:
+            raise UnknownModel(f"there is no model {name!r} in this spoke's folders")
+        if any(model.path.is_relative_to(SHIPPED) for model in copies):
+            raise Unsupported(f"{name!r} came with Hubspoke, and stays as long as that is installed")
+        # Who puts a link in the folder's place has pointed to another one, as by a setting.
+        if self._own is None or self._own.is_symlink() or {m.path.parent for m in copies} != {self._own}:
+            raise Unsupported(
+                f"{name!r} lies in a folder that this spoke was pointed to; only whoever did that may delete it there"
+            )
+        projectors = (model.projector for model in copies if model.projector is not None)
+        return *(model.path for model in copies), *projectors
+
+    async def remove(self, files: Iterable[Path]) -> None:
+        """Delete *files*; of a link only itself. Raise Unsupported when this machine does not allow that."""
+        await asyncio.to_thread(_removed, tuple(files))
 
     async def aclose(self) -> None:
         """Stop reading; what has been read whole is kept."""
@@ -151,8 +178,26 @@ def _saved(path: Path, entries: Mapping[Stamp, Entry]) -> None:
         log.warning("catalogue not saved", extra={"path": str(path), "error": str(error)})
 
 
+def _removed(files: Iterable[Path]) -> None:
+    try:
+        for path in files:
+            path.unlink(missing_ok=True)
+            log.info("model file deleted", extra={"path": str(path)})
+    except OSError as error:
+        log.warning("model file not deleted", extra={"path": str(error.filename), "error": str(error)})
+        raise Unsupported("this machine does not let the spoke delete the file; its log says why") from error
+
+
 def _named(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> tuple[StoredModel, ...]:
-    """List what can be run. Different ones that want the same name go by their file's; copies are listed once."""
+    """List what can be run; copies are listed once."""
+    models: dict[str, StoredModel] = {}
+    for model in _copies(stamps, entries):
+        models.setdefault(model.name, model)
+    return tuple(models.values())
+
+
+def _copies(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> Iterator[StoredModel]:
+    """List every file that can be run. Different ones that want the same name go by their file's."""
     usable = [
         (stamp, entry.digest, entry.header)
         for stamp in stamps
@@ -162,7 +207,6 @@ def _named(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> tuple[Sto
     for stamp, digest, header in usable:
         claims[_own_name(header) or _file_name(stamp)].add(digest)
     projectors = _projectors(stamps, entries)
-    models: dict[str, StoredModel] = {}
     for stamp, digest, header in usable:
         own = _own_name(header)
         name = own if own and len(claims[own]) == 1 else _file_name(stamp)
@@ -170,8 +214,7 @@ def _named(stamps: Sequence[Stamp], entries: Mapping[Stamp, Entry]) -> tuple[Sto
         model = StoredModel(name, path, digest, stamp.size_bytes, header)
         beside = (path.with_name(form.format(path.stem)) for form in PROJECTOR_NAMES)
         found = next((projectors[each] for each in beside if each in projectors), None)
-        models.setdefault(name, model if found is None else found.given_to(model))
-    return tuple(models.values())
+        yield model if found is None else found.given_to(model)
 
 
 @dataclass(frozen=True, slots=True)

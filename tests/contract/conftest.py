@@ -32,7 +32,7 @@ CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.TH
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ModelStore]:
-    models = ModelStore([SHIPPED, tmp_path], tmp_path / "catalogue.json")
+    models = ModelStore([SHIPPED, tmp_path], tmp_path / "catalogue.json", own=tmp_path)
     yield models
     await models.aclose()
 

@@ -94,6 +94,7 @@ class FakeEngine:
         self.pull_steps: Sequence[PullStep | Step] = ()
         self.pulls_closed = asyncio.Semaphore(0)
         self.load_step: Step | None = None
+        self.delete_step: Step | None = None
         self.probe_step: Step | None = None
         self.fault = ""
         self.is_closed = False
@@ -169,6 +170,13 @@ class FakeEngine:
             self._models[model] = a_model(model, loaded=False)
         finally:
             self.pulls_closed.release()
+
+    async def delete(self, model: str) -> None:
+        await _play(self.delete_step)
+        if self.running:
+            raise Busy("it runs")
+        self._known(model)
+        del self._models[model]
 
     async def aclose(self) -> None:
         self.is_closed = True

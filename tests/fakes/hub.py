@@ -46,7 +46,12 @@ Script = Callable[[pb.InferRequest, "FakeHub"], Iterator[pb.InferResponse]]
 EmbedScript = Callable[[pb.EmbedRequest, "FakeHub"], Iterator[pb.EmbedResponse]]
 LoadScript = Callable[[models_pb.LoadModelRequest, "FakeHub"], Iterator[models_pb.LoadModelResponse]]
 PullScript = Callable[[models_pb.PullModelRequest, "FakeHub"], Iterator[models_pb.PullModelResponse]]
-Order = models_pb.LoadModelRequest | models_pb.UnloadModelRequest | models_pb.PullModelRequest
+Order = (
+    models_pb.LoadModelRequest
+    | models_pb.UnloadModelRequest
+    | models_pb.PullModelRequest
+    | models_pb.DeleteModelRequest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,12 @@ class FakeHub(
         with _errors(context):
             self._refuse()
             return models_pb.UnloadModelResponse(spokes=self.unloaded)
+
+    def DeleteModel(self, request, context):  # noqa: N802  # the proto names it
+        self.ordered.append(request)
+        with _errors(context):
+            self._refuse()
+            return models_pb.DeleteModelResponse(spokes=self.unloaded)
 
     def ListModels(self, _request, context):  # noqa: N802  # the proto names it
         self.lists += 1

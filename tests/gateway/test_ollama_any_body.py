@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hubspoke.errors import Unsupported
 from hubspoke.types import Capability, PullStep
 from tests.fakes.engine import FakeEngine, a_model
 from tests.gateway.ollama_apps import PNG_BASE64
@@ -114,7 +115,7 @@ USUAL: dict[str, dict[str, st.SearchStrategy[object]]] = {
 
 def asks(path: str) -> st.SearchStrategy[tuple[str, object]]:
     """Give bodies for *path*: usual ones, ones with a field that holds anything, and anything."""
-    named = {"model": st.just("new" if path == "/api/pull" else "tiny")}
+    named = {"model": st.just("new" if path in {"/api/pull", "/api/delete"} else "tiny")}
     usual = st.fixed_dictionaries(named, optional=USUAL[path])
     fields = st.sampled_from(["model", "name", *USUAL[path]])
     spoilt = st.builds(lambda body, field, value: {**body, field: value}, usual, fields, ANYTHING)
@@ -129,14 +130,23 @@ def check(response: httpx.Response) -> None:
         assert isinstance(error["error"], str)
         assert set(error) == {"error", "hubspoke"}
     else:
-        assert told
+        assert told or response.request.method == "DELETE"
         assert all(isinstance(line, dict) and "error" not in line for line in told), told
+
+
+class Keeper(FakeEngine):
+    """Deletes what was pulled, and no more: every example needs the model that was there."""
+
+    async def delete(self, model: str) -> None:
+        if model == "tiny":
+            raise Unsupported("it is not the spoke's to delete")
+        await super().delete(model)
 
 
 @pytest.fixture
 async def asked(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway with a spoke that can do everything. All examples share it: what one leaves must not hurt the next."""
-    engine = FakeEngine(a_model(capabilities=frozenset(Capability)))
+    engine = Keeper(a_model(capabilities=frozenset(Capability)))
     engine.pull_steps = [PullStep("pulling manifest")]
     async with gateway.spoke(engine):
         yield gateway.http

@@ -121,6 +121,8 @@ async def test_the_port_of_ollama_serves_the_same_and_needs_no_key_where_that_is
             answer = await app.chat("tiny", HELLO)
             with pytest.raises(ollama.ResponseError, match="models:write") as caught:
                 await app.pull("new")
+            with pytest.raises(ollama.ResponseError, match="models:write"):
+                await app.delete("tiny")
     assert (answer.message.content, caught.value.status_code) == ("Hello world", 403)
 
 
@@ -182,10 +184,57 @@ async def test_moving_models_takes_a_key_that_may(gateway: Gateway) -> None:
             assert caught.value.status_code == 403
 
 
+async def test_a_model_is_deleted_on_every_spoke_that_has_it(gateway: Gateway) -> None:
+    engines = FakeEngine(KNOWN, VECTORS), FakeEngine(KNOWN)
+    async with gateway.spoke(engines[0]), gateway.spoke(engines[1], "attic"), an_app(gateway) as app:
+        assert (await app.delete("tiny")).status == "success"
+        listed = [model.model for model in (await app.list()).models]
+        with pytest.raises(ollama.ResponseError, match="no spoke has 'tiny:latest'") as caught:
+            await app.delete("tiny:latest")
+    assert (listed, caught.value.status_code) == (["vectors:latest"], 404)
+    assert [[model.name for model in await engine.models()] for engine in engines] == [["vectors"], []]
+
+
+@pytest.mark.parametrize("field", ["name", "model"])
+async def test_a_delete_takes_both_names_of_the_field_and_says_nothing(gateway: Gateway, field: str) -> None:
+    async with gateway.spoke(FakeEngine(KNOWN)):
+        response = await gateway.http.request("DELETE", "/api/delete", json={field: "tiny:latest"})
+    assert (response.status_code, response.content) == (200, b"")
+
+
+async def test_a_model_that_answers_is_not_deleted(gateway: Gateway) -> None:
+    engine = FakeEngine(KNOWN, script=["a", Gate()])
+    async with gateway.spoke(engine), an_app(gateway) as app:
+        async for _ in await app.chat("tiny", HELLO, stream=True):
+            with pytest.raises(ollama.ResponseError, match="in use on den") as caught:
+                await app.delete("tiny")
+            break
+    assert caught.value.status_code == 409
+    assert [model.name for model in await engine.models()] == ["tiny"]
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "gpt-4o-mini:latest", "auto"])
+async def test_a_name_that_only_stands_for_a_model_deletes_nothing(gateway: Gateway, name: str) -> None:
+    engine = FakeEngine(KNOWN)
+    async with gateway.spoke(engine), an_app(gateway) as app:
+        with pytest.raises(ollama.ResponseError, match="stands for") as caught:
+            await app.delete(name)
+    assert (caught.value.status_code, len(await engine.models())) == (400, 1)
+
+
+async def test_a_key_deletes_no_more_than_it_may_ask(gateway: Gateway) -> None:
+    plan = KeyPlan("narrow", models=("vec*",), scopes=frozenset({"models:write"}))
+    key = await gateway.new_key(plan)
+    async with gateway.spoke(FakeEngine(KNOWN, VECTORS)), an_app(gateway, key) as app:
+        with pytest.raises(ollama.ResponseError, match="may not ask 'tiny'") as caught:
+            await app.delete("tiny")
+        await app.delete("vectors")
+    assert caught.value.status_code == 403
+
+
 async def test_what_a_mesh_cannot_do_with_models_is_said(gateway: Gateway) -> None:
     async with an_app(gateway) as app:
         for ask in (
-            app.delete("tiny"),
             app.copy("tiny", "copy"),
             app.create("new", from_="tiny"),
             app.push("tiny"),

@@ -1,4 +1,4 @@
-"""Models that people load, pin, unload and pull: a real hub, a real agent, and an engine that does as it is told."""
+"""Models that people load, pin, unload, pull and delete: a real hub, a real agent, and an engine that does as it is told."""
 
 from __future__ import annotations
 
@@ -194,5 +194,90 @@ async def test_only_an_admin_moves_models(hub: RealHub) -> None:
             with pytest.raises(PermissionDenied):
                 await pretender.unload("tiny")
             with pytest.raises(PermissionDenied):
+                await pretender.delete("tiny")
+            with pytest.raises(PermissionDenied):
                 [event async for event in pretender.pull("tiny")]
         assert (await app.models())[0].replicas[0].state is ModelState.COLD
+
+
+# Deleting.
+
+
+async def test_a_model_is_deleted_where_it_is_idle_and_its_pin_with_it(hub: RealHub) -> None:
+    engine = FakeEngine(a_model(), script=["a", gate := Gate(), "b"])
+    async with an_agent(hub, "den", engine), an_admin(hub) as admin, hub.app() as app:
+        _ = [event async for event in admin.load("tiny", pin=True)]
+        async with aclosing(app.infer(HELLO)) as events:
+            while not isinstance(await anext(events), Delta):
+                pass
+            with pytest.raises(Busy, match="den"):
+                await admin.delete("tiny")
+            gate.open()
+            async for _ in events:
+                pass
+        await hub.is_listed("den", 2)
+        assert await admin.delete("tiny") == ("den",)
+        assert await admin.models() == ()
+        with pytest.raises(UnknownModel):
+            await admin.delete("tiny")
+        with pytest.raises(UnknownModel):
+            await app.answer(HELLO)
+
+
+async def test_where_a_model_runs_on_one_spoke_it_stays_on_all(hub: RealHub) -> None:
+    den, attic = FakeEngine(a_model(), script=["a", Gate()]), FakeEngine(COLD)
+    async with (
+        an_agent(hub, "den", den),
+        an_agent(hub, "attic", attic),
+        an_admin(hub) as admin,
+        hub.app() as app,
+        aclosing(app.infer(HELLO)) as events,
+    ):
+        while not isinstance(await anext(events), Delta):
+            pass
+        with pytest.raises(Busy, match="den"):
+            await admin.delete("tiny")
+        assert await admin.delete("tiny", spoke="attic") == ("attic",)
+    assert [len(await engine.models()) for engine in (den, attic)] == [1, 0]
+
+
+async def test_a_name_is_deleted_and_other_names_of_the_same_weights_stay(hub: RealHub) -> None:
+    engine = FakeEngine(a_model(), a_model("copy"), a_model("other", digest="sha256:" + "b" * 64))
+    async with an_agent(hub, "den", engine), an_admin(hub) as admin:
+        assert await admin.delete("tiny") == ("den",)
+        assert [model.name for model in await engine.models()] == ["copy", "other"]
+        assert await admin.delete("sha256:" + "a" * 64) == ("den",)
+        assert [model.name for model in await engine.models()] == ["other"]
+
+
+async def test_what_goes_by_one_name_is_deleted_on_every_spoke_whatever_it_is(hub: RealHub) -> None:
+    den, attic = FakeEngine(COLD), FakeEngine(a_model(digest="sha256:" + "b" * 64))
+    async with an_agent(hub, "den", den), an_agent(hub, "attic", attic), an_admin(hub) as admin:
+        assert await admin.delete("tiny:latest") == ("attic", "den")
+    assert [await engine.models() for engine in (den, attic)] == [(), ()]
+
+
+async def test_a_delete_that_a_spoke_refuses_is_told_with_where_it_went_well(hub: RealHub) -> None:
+    den, attic = FakeEngine(COLD), FakeEngine(COLD)
+    den.delete_step = Unsupported("'tiny' came with Hubspoke")
+    async with an_agent(hub, "den", den), an_agent(hub, "attic", attic), an_admin(hub) as admin:
+        with pytest.raises(Unsupported, match="den: 'tiny' came with Hubspoke; it is deleted on attic"):
+            await admin.delete("tiny")
+        assert [replica.spoke for replica in (await admin.models())[0].replicas] == ["den"]
+
+
+async def test_nothing_is_deleted_on_a_spoke_that_is_away_or_lost_meanwhile(hub: RealHub) -> None:
+    engine = FakeEngine(COLD)
+    engine.delete_step = gate = Gate()
+    async with an_admin(hub) as admin:
+        async with an_agent(hub, "den", engine) as agent:
+            with pytest.raises(NoSpoke, match="attic"):
+                await admin.delete("tiny", spoke="attic")
+            deleting = asyncio.create_task(admin.delete("tiny"))
+            await soon(gate.reached.wait())
+            agent.stop()
+            agent.stop()
+            with pytest.raises(SpokeLost):
+                await deleting
+        with pytest.raises(NoSpoke, match="den"):
+            await admin.delete("tiny", spoke="den")

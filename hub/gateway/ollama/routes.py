@@ -22,7 +22,7 @@ ROUTES: Final = (
     Way(("POST",), "/api/embed", _DIALECT, embeddings.embed, embeddings.EmbedBody),
     Way(("POST",), "/api/embeddings", _DIALECT, embeddings.embeddings, embeddings.EmbeddingsBody),
     Way(("POST",), "/api/pull", _DIALECT, upkeep.pull, upkeep.PullBody),
-    Way(("DELETE",), "/api/delete", _DIALECT, upkeep.delete),
+    Way(("DELETE",), "/api/delete", _DIALECT, upkeep.delete, upkeep.DeleteBody),
     Way(("POST",), "/api/create", _DIALECT, upkeep.create),
     Way(("POST",), "/api/copy", _DIALECT, upkeep.copy),
     Way(("POST",), "/api/push", _DIALECT, upkeep.push),

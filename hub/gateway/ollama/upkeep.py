@@ -1,4 +1,4 @@
-"""Models by hand: pulls. What changes the models of the mesh takes a key that may do so, also on this machine."""
+"""Models by hand: pulled and deleted. What changes the models of the mesh takes a key that may do so, also on this machine."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 SUCCESS: Final = {"status": "success"}
 
 
+class DeleteBody(msgspec.Struct):
+    """The body of `/api/delete`."""
+
+    model: str | None = None
+    name: str | None = None
+
+
 class PullBody(msgspec.Struct):
     """The body of `/api/pull`."""
 
@@ -41,6 +48,14 @@ async def pull(front: Front, exchange: Exchange, principal: Principal) -> None:
     await telling.conclude(SUCCESS)
 
 
+async def delete(front: Front, exchange: Exchange, principal: Principal) -> None:
+    """Delete a model from the disk of every spoke that has it. It goes on when the client goes away."""
+    principal.require_models_write()
+    body = parse(await exchange.body(), DeleteBody)
+    await front.delete(principal, model_name(body.model, body.name))
+    await exchange.respond(200, b"")
+
+
 def refused(why: str) -> Handler:
     """Give what answers a route that this mesh does not have, and says *why*."""
 
@@ -52,7 +67,6 @@ def refused(why: str) -> Handler:
     return refuse
 
 
-delete: Final = refused("models cannot be deleted from here yet; delete it on the spoke that has it")
 create: Final = refused("models cannot be made from here; make it with the engine of a spoke")
 copy: Final = refused("models cannot be copied from here; set an alias in gateway.aliases for another name")
 push: Final = refused("models cannot be published from here; do that with the engine of a spoke")

@@ -103,6 +103,15 @@ class EmbeddedEngine:
         async with self._turns[model]:
             await self._dismiss(model)
 
+    async def delete(self, model: str) -> None:
+        """Delete the files of *model*, if they lie in the spoke's own folder; see `ModelStore.own_files`."""
+        if model in self._loads:
+            raise Busy(f"{model!r} is being loaded; delete it when that is done")
+        async with self._turns[model]:
+            files = await self._store.own_files(model)
+            await self._dismiss(model)
+            await self._store.remove(files)
+
     def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request* with a loaded model; raise ModelNotLoaded at once when it is not in memory."""
         return self._resident(model).generate(request)

@@ -84,6 +84,12 @@ class DetectedOllama:
             raise EngineUnavailable("this spoke has found no Ollama yet")
         return self._engine.pull(model)
 
+    async def delete(self, model: str) -> None:
+        """Delete a model; raise UnknownModel while there has been no Ollama."""
+        if self._engine is None:
+            raise UnknownModel("this spoke has found no Ollama yet")
+        await self._engine.delete(model)
+
     async def aclose(self) -> None:
         """Take out of memory what the mesh has brought there, and close every connection."""
         await (self._server if self._engine is None else self._engine).aclose()

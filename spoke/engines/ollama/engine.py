@@ -120,6 +120,14 @@ class OllamaEngine:
         async with self._turns[model]:
             await self._dismiss(model)
 
+    async def delete(self, model: str) -> None:
+        """Delete *model* from Ollama's disk, after it has left memory: Ollama would keep it there otherwise."""
+        if model in self._loads:
+            raise Busy(f"{model!r} is being loaded; delete it when that is done")
+        async with self._turns[model]:
+            await self._dismiss(model)
+            await self._client.delete(model)
+
     async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise ModelNotLoaded when *model* was not in memory at the last look, EngineOverloaded.
 

@@ -153,6 +153,11 @@ class OllamaClient:
                         yield step
         pull.finish()
 
+    async def delete(self, model: str) -> None:
+        """Delete *model* from Ollama's disk; weights that another name shares stay. Raise UnknownModel."""
+        with _as_ours():
+            await self._package.delete(model)
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._server.aclose()

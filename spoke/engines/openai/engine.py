@@ -119,6 +119,12 @@ class OpenAiEngine:
         """Raise Unsupported."""
         return no_pull(self._name)
 
+    async def delete(self, model: str) -> None:
+        """Raise Unsupported, or UnknownModel."""
+        if not any(listed.name == model for listed in await self.models()):
+            raise UnknownModel(f"the engine {self._name!r} has no model {model!r}")
+        raise Unsupported(f"the engine {self._name!r} keeps its models by itself; delete it there")
+
     async def aclose(self) -> None:
         """Close every connection. The server goes on with its models in memory, as it did before."""
         await self._client.aclose()

@@ -238,3 +238,20 @@ def test_a_terminal_keeps_its_manners(mesh):
         terminal.type(CTRL_C)
         terminal.until("tiny> ")
     assert terminal.raw.count("\x1b[?25l") == terminal.raw.count("\x1b[?25h") > 0
+
+
+class TestRm:
+    def test_it_asks_first_and_no_is_no(self, mesh):
+        hub = FakeHub(mesh.hub)
+        with at(hub, mesh, "rm", "tiny", "--spoke", "den") as terminal:
+            assert "Delete tiny from the disk of den?" in terminal.until("[y/N]: ")
+            terminal.enter("n")
+            assert terminal.end() == Exit.INTERRUPTED
+        assert hub.ordered == []
+
+    def test_yes_deletes(self, mesh):
+        with at(FakeHub(mesh.hub), mesh, "rm", "tiny") as terminal:
+            assert "every spoke that has it" in terminal.until("[y/N]: ")
+            terminal.enter("y")
+            assert "tiny is deleted on den" in terminal.until("den")
+            assert terminal.end() == Exit.DONE

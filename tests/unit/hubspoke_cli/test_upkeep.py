@@ -1,4 +1,4 @@
-"""Models by hand: load, unload, pull, and what is in memory."""
+"""Models by hand: load, unload, pull, rm, and what is in memory."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -65,6 +65,24 @@ class TestUnload:
         assert json.loads(run_at(FakeHub(mesh.hub), "unload", "tiny", "--json").stdout) == {"spokes": ["den"]}
 
 
+class TestRm:
+    def test_it_says_where_it_was(self, mesh, run_at):
+        hub = FakeHub(mesh.hub, unloaded=["attic", "den"])
+        ran = run_at(hub, "rm", "tiny", "--spoke", "den", "--yes")
+        assert ran.stdout == "tiny is deleted on attic, den\n"
+        assert hub.ordered == [models_pb2.DeleteModelRequest(model="tiny", spoke="den")]
+
+    def test_json_lists_the_spokes(self, mesh, run_at):
+        ran = run_at(FakeHub(mesh.hub), "rm", "tiny", "--yes", "--json")
+        assert json.loads(ran.stdout) == {"spokes": ["den"]}
+
+    def test_who_is_at_no_terminal_has_to_say_yes_beforehand(self, mesh, run_at):
+        hub = FakeHub(mesh.hub)
+        ran = run_at(hub, "rm", "tiny", stdin="y\n")
+        assert (ran.exit_code, hub.ordered) == (Exit.USAGE, [])
+        assert "--yes" in ran.stderr
+
+
 class TestPull:
     def test_a_pipe_hears_a_line_for_each_step(self, mesh, run_at):
         ran = run_at(FakeHub(mesh.hub), "pull", "llama3.2:1b")
@@ -111,13 +129,13 @@ class TestPs:
         assert "hubspoke load MODEL" in run_at(FakeHub(mesh.hub), "ps").stdout
 
 
-@pytest.mark.parametrize("command", ["load", "unload", "pull"])
+@pytest.mark.parametrize("command", [["load"], ["unload"], ["pull"], ["rm", "--yes"]])
 def test_who_is_no_admin_is_told_how_to_become_one(mesh, run_at, command):
-    ran = run_at(FakeHub(mesh.hub, refuses=PermissionDenied("this identity may not")), command, "tiny")
+    ran = run_at(FakeHub(mesh.hub, refuses=PermissionDenied("this identity may not")), *command, "tiny")
     assert "hubspoke token create NAME --role admin" in ran.stderr
 
 
-@pytest.mark.parametrize("command", ["load", "unload", "pull"])
+@pytest.mark.parametrize("command", [["load"], ["unload"], ["pull"], ["rm", "--yes"]])
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -128,6 +146,6 @@ def test_who_is_no_admin_is_told_how_to_become_one(mesh, run_at, command):
     ],
 )
 def test_a_refusal_is_a_sentence_and_a_code(mesh, run_at, command, error, code):
-    ran = run_at(FakeHub(mesh.hub, refuses=error), command, "tiny")
+    ran = run_at(FakeHub(mesh.hub, refuses=error), *command, "tiny")
     assert (ran.exit_code, ran.stdout) == (code, "")
     assert error.message.lower() in ran.stderr.lower()

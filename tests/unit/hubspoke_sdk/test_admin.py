@@ -68,3 +68,11 @@ async def test_closing_a_pull_ends_the_call_at_the_hub(mesh: MeshOnDisk, app: No
             async with aclosing(client.pull("llama3.2:1b")) as events:
                 await anext(events)
             assert await happens(hub.cancelled)
+
+
+async def test_a_delete_says_where_it_was(mesh: MeshOnDisk, app: NodeFiles):
+    hub = FakeHub(mesh.hub, unloaded=["attic", "den"])
+    with serve_mesh(hub) as address:
+        async with AdminClient(app.directory, [address]) as client:
+            assert await client.delete("tiny", spoke="den") == ("attic", "den")
+    assert hub.ordered == [pb.DeleteModelRequest(model="tiny", spoke="den")]

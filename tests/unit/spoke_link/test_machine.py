@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hubspoke.errors import Busy, EngineCrashed, InternalError, UnknownModel
+from hubspoke.errors import Busy, EngineCrashed, EngineTimeout, InternalError, UnknownModel
 from hubspoke.types import Gpu, GpuKind, HostMemory, ModelState, Place
 from spoke.core.cards import DRIVER_SILENT, Card
 from spoke.gpu.cards import Cards as AllCards
@@ -68,6 +68,26 @@ async def changed(machine: Machine) -> None:
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch):
     monkeypatch.setattr("spoke.link.machine.LOOK_EVERY_S", 0.01)
+
+
+async def test_a_model_that_runs_or_is_not_offered_is_not_deleted():
+    engine = FakeEngine(a_model(), a_model("other"))
+    async with watched(engine, only=frozenset({"tiny"})) as machine:
+        machine.begin(TINY)
+        assert isinstance(await machine.delete(TINY), Busy)
+        machine.end(TINY)
+        assert isinstance(await machine.delete(Place("fake", "other")), UnknownModel)
+        assert await machine.delete(TINY) is None
+        assert machine.inventory.models == ()
+    assert [model.name for model in await engine.models()] == ["other"]
+
+
+async def test_a_delete_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr("spoke.link.machine.DELETE_TIMEOUT_S", 0.01)
+    engine = FakeEngine(a_model())
+    engine.delete_step = Gate()
+    async with watched(engine) as machine:
+        assert isinstance(await machine.delete(TINY), EngineTimeout)
 
 
 async def test_everything_is_known_once_it_was_looked_at():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubspoke.errors import Unsupported
 from spoke.models import catalogue, store
 from spoke.models.store import SHIPPED, ModelStore
 from tests.fakes.gguf import LLAMA, header, u32
@@ -32,6 +33,25 @@ async def opened(*folders: Path) -> AsyncIterator[ModelStore]:
 async def names(*folders: Path) -> list[str]:
     async with opened(*folders) as models:
         return [model.name for model in await models.models()]
+
+
+@asynccontextmanager
+async def owned(folder: Path, *others: Path) -> AsyncIterator[ModelStore]:
+    models = ModelStore((folder, *others), folder.parent / "state" / "catalogue.json", own=folder)
+    try:
+        yield models
+    finally:
+        await models.aclose()
+
+
+async def deleted(models: ModelStore, name: str) -> list[str]:
+    await models.models()
+    await models.remove(await models.own_files(name))
+    return [model.name for model in await models.models()]
+
+
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.gguf")]
 
 
 def called(name: str) -> bytes:
@@ -190,3 +210,67 @@ async def test_a_state_directory_that_cannot_be_written_costs_only_the_memory(fo
     await models.aclose()
 
     assert found.name == "nano"
+
+
+# Deleting.
+
+
+async def test_a_model_is_deleted_with_its_copies_and_what_lets_it_see(folder: Path):
+    for name in ("a", "copy"):
+        (folder / f"{name}.gguf").write_bytes(called("a"))
+    (folder / "a.mmproj.gguf").write_bytes(header({"general.architecture": "clip"}))
+    (folder / "b.gguf").write_bytes(called("b"))
+
+    async with owned(folder) as models:
+        assert await deleted(models, "a") == ["b"]
+
+    assert files(folder) == ["b.gguf"]
+
+
+async def test_of_a_link_only_the_link_is_deleted(folder: Path, tmp_path: Path):
+    (tmp_path / "weights.gguf").write_bytes(called("a"))
+    (folder / "a.gguf").symlink_to(tmp_path / "weights.gguf")
+
+    async with owned(folder) as models:
+        assert await deleted(models, "a") == []
+
+    assert (files(tmp_path), files(folder)) == (["weights.gguf"], [])
+
+
+async def test_a_folder_that_the_spoke_was_pointed_to_is_left_alone(folder: Path, tmp_path: Path):
+    (folder / "a.gguf").write_bytes(called("a"))
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+
+    for make in (opened(folder), owned(link)):
+        async with make as models:
+            with pytest.raises(Unsupported, match="pointed to"):
+                await deleted(models, "a")
+    assert (folder / "a.gguf").exists()
+
+
+async def test_a_model_with_a_copy_elsewhere_is_not_half_deleted(folder: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for place in (folder, other):
+        (place / "a.gguf").write_bytes(called("a"))
+
+    async with owned(folder, other) as models:
+        with pytest.raises(Unsupported):
+            await deleted(models, "a")
+    assert (folder / "a.gguf").exists()
+
+
+async def test_what_came_with_hubspoke_stays():
+    async with owned(SHIPPED) as models:
+        with pytest.raises(Unsupported, match="came with"):
+            await deleted(models, "tiny")
+
+
+async def test_what_the_machine_does_not_let_go_of_is_said_without_a_path(folder: Path):
+    (folder / "a.gguf").mkdir()
+
+    async with owned(folder) as models:
+        with pytest.raises(Unsupported, match="its log") as refused:
+            await models.remove([folder / "a.gguf"])
+    assert str(folder) not in refused.value.message

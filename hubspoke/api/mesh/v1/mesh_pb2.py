@@ -27,15 +27,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from hubspoke.api.types.v1 import types_pb2 as hubspoke_dot_api_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhubspoke/api/mesh/v1/mesh.proto\x12\x14hubspoke.api.mesh.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"l\n\x0fRegisterRequest\x12\x33\n\tinventory\x18\x01 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\"\x91\x01\n\x10RegisterResponse\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03hub\x18\x04 \x01(\t\"\xcc\x02\n\x10HeartbeatRequest\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\tinventory\x18\x04 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\x36\n\x07results\x18\x05 \x03(\x0b\x32%.hubspoke.api.mesh.v1.DirectiveResult\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12.\n\x07goodbye\x18\x07 \x01(\x0b\x32\x1d.hubspoke.api.mesh.v1.Goodbye\x12\x39\n\x08progress\x18\x08 \x03(\x0b\x32\'.hubspoke.api.mesh.v1.DirectiveProgress\"\x16\n\x07Goodbye\x12\x0b\n\x03why\x18\x01 \x01(\t\"\x8d\x01\n\x11HeartbeatResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\ndirectives\x18\x02 \x03(\x0b\x32\x1f.hubspoke.api.mesh.v1.Directive\x12\x31\n\x0e\x66lush_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xed\x01\n\tDirective\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x04load\x18\x02 \x01(\x0b\x32\x1f.hubspoke.api.mesh.v1.LoadModelH\x00\x12\x33\n\x06unload\x18\x03 \x01(\x0b\x32!.hubspoke.api.mesh.v1.UnloadModelH\x00\x12/\n\x04pull\x18\x04 \x01(\x0b\x32\x1f.hubspoke.api.mesh.v1.PullModelH\x00\x12\x33\n\tstop_pull\x18\x05 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.StopPullH\x00\x42\x08\n\x06\x61\x63tion\"B\n\tLoadModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x03 \x01(\r\",\n\x0bUnloadModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"*\n\tPullModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x1d\n\x08StopPull\x12\x11\n\tdirective\x18\x01 \x01(\x04\"[\n\x11\x44irectiveProgress\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x17\n\x0f\x63ompleted_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\"w\n\x0f\x44irectiveResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb4\x02\n\x0bWorkRequest\x12*\n\x04open\x18\x01 \x01(\x0b\x32\x1a.hubspoke.api.mesh.v1.OpenH\x00\x12,\n\x05offer\x18\x02 \x01(\x0b\x32\x1b.hubspoke.api.mesh.v1.OfferH\x00\x12\x32\n\x08withdraw\x18\x03 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.WithdrawH\x00\x12,\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x1b.hubspoke.api.mesh.v1.ChunkH\x00\x12*\n\x04last\x18\x05 \x01(\x0b\x32\x1a.hubspoke.api.mesh.v1.LastH\x00\x12\x32\n\x08\x64\x65\x63lined\x18\x06 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.DeclinedH\x00\x42\t\n\x07message\"%\n\x04Open\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x0c\n\x04slot\x18\x02 \x01(\r\"\x07\n\x05Offer\"\n\n\x08Withdraw\"6\n\x05\x43hunk\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x0e\n\x06tokens\x18\x03 \x01(\r\"\xb8\x01\n\x04Last\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12+\n\x05usage\x18\x03 \x01(\x0b\x32\x1c.hubspoke.api.types.v1.Usage\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0e\x32#.hubspoke.api.types.v1.FinishReason\x12/\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\"L\n\x08\x44\x65\x63lined\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\"\x81\x01\n\x0cWorkResponse\x12\x36\n\nassignment\x18\x01 \x01(\x0b\x32 .hubspoke.api.mesh.v1.AssignmentH\x00\x12.\n\x06\x63\x61ncel\x18\x02 \x01(\x0b\x32\x1c.hubspoke.api.mesh.v1.CancelH\x00\x42\t\n\x07message\"\xee\x01\n\nAssignment\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x33\n\x07options\x18\x05 \x01(\x0b\x32\".hubspoke.api.mesh.v1.ModelOptions\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x04\x63\x61ll\x18\x07 \x01(\x0e\x32\x1a.hubspoke.api.mesh.v1.Call\x12\x0f\n\x07request\x18\x08 \x01(\x0c\"&\n\x0cModelOptions\x12\x16\n\x0e\x63ontext_tokens\x18\x01 \x01(\r\"\x19\n\x06\x43\x61ncel\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04*<\n\x04\x43\x61ll\x12\x14\n\x10\x43\x41LL_UNSPECIFIED\x10\x00\x12\x0e\n\nCALL_INFER\x10\x01\x12\x0e\n\nCALL_EMBED\x10\x02\x32\x9d\x02\n\x0bMeshService\x12Y\n\x08Register\x12%.hubspoke.api.mesh.v1.RegisterRequest\x1a&.hubspoke.api.mesh.v1.RegisterResponse\x12`\n\tHeartbeat\x12&.hubspoke.api.mesh.v1.HeartbeatRequest\x1a\'.hubspoke.api.mesh.v1.HeartbeatResponse(\x01\x30\x01\x12Q\n\x04Work\x12!.hubspoke.api.mesh.v1.WorkRequest\x1a\".hubspoke.api.mesh.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhubspoke/api/mesh/v1/mesh.proto\x12\x14hubspoke.api.mesh.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"l\n\x0fRegisterRequest\x12\x33\n\tinventory\x18\x01 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\"\x91\x01\n\x10RegisterResponse\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03hub\x18\x04 \x01(\t\"\xcc\x02\n\x10HeartbeatRequest\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\tinventory\x18\x04 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\x36\n\x07results\x18\x05 \x03(\x0b\x32%.hubspoke.api.mesh.v1.DirectiveResult\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12.\n\x07goodbye\x18\x07 \x01(\x0b\x32\x1d.hubspoke.api.mesh.v1.Goodbye\x12\x39\n\x08progress\x18\x08 \x03(\x0b\x32\'.hubspoke.api.mesh.v1.DirectiveProgress\"\x16\n\x07Goodbye\x12\x0b\n\x03why\x18\x01 \x01(\t\"\x8d\x01\n\x11HeartbeatResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\ndirectives\x18\x02 \x03(\x0b\x32\x1f.hubspoke.api.mesh.v1.Directive\x12\x31\n\x0e\x66lush_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x02\n\tDirective\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x04load\x18\x02 \x01(\x0b\x32\x1f.hubspoke.api.mesh.v1.LoadModelH\x00\x12\x33\n\x06unload\x18\x03 \x01(\x0b\x32!.hubspoke.api.mesh.v1.UnloadModelH\x00\x12/\n\x04pull\x18\x04 \x01(\x0b\x32\x1f.hubspoke.api.mesh.v1.PullModelH\x00\x12\x33\n\tstop_pull\x18\x05 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.StopPullH\x00\x12\x33\n\x06\x64\x65lete\x18\x06 \x01(\x0b\x32!.hubspoke.api.mesh.v1.DeleteModelH\x00\x42\x08\n\x06\x61\x63tion\"B\n\tLoadModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x03 \x01(\r\",\n\x0bUnloadModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"*\n\tPullModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x1d\n\x08StopPull\x12\x11\n\tdirective\x18\x01 \x01(\x04\",\n\x0b\x44\x65leteModel\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"[\n\x11\x44irectiveProgress\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x17\n\x0f\x63ompleted_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\"w\n\x0f\x44irectiveResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb4\x02\n\x0bWorkRequest\x12*\n\x04open\x18\x01 \x01(\x0b\x32\x1a.hubspoke.api.mesh.v1.OpenH\x00\x12,\n\x05offer\x18\x02 \x01(\x0b\x32\x1b.hubspoke.api.mesh.v1.OfferH\x00\x12\x32\n\x08withdraw\x18\x03 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.WithdrawH\x00\x12,\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x1b.hubspoke.api.mesh.v1.ChunkH\x00\x12*\n\x04last\x18\x05 \x01(\x0b\x32\x1a.hubspoke.api.mesh.v1.LastH\x00\x12\x32\n\x08\x64\x65\x63lined\x18\x06 \x01(\x0b\x32\x1e.hubspoke.api.mesh.v1.DeclinedH\x00\x42\t\n\x07message\"%\n\x04Open\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x0c\n\x04slot\x18\x02 \x01(\r\"\x07\n\x05Offer\"\n\n\x08Withdraw\"6\n\x05\x43hunk\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x0e\n\x06tokens\x18\x03 \x01(\r\"\xb8\x01\n\x04Last\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12+\n\x05usage\x18\x03 \x01(\x0b\x32\x1c.hubspoke.api.types.v1.Usage\x12\x33\n\x06\x66inish\x18\x04 \x01(\x0e\x32#.hubspoke.api.types.v1.FinishReason\x12/\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\"L\n\x08\x44\x65\x63lined\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1e.hubspoke.api.types.v1.Failure\"\x81\x01\n\x0cWorkResponse\x12\x36\n\nassignment\x18\x01 \x01(\x0b\x32 .hubspoke.api.mesh.v1.AssignmentH\x00\x12.\n\x06\x63\x61ncel\x18\x02 \x01(\x0b\x32\x1c.hubspoke.api.mesh.v1.CancelH\x00\x42\t\n\x07message\"\xee\x01\n\nAssignment\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x33\n\x07options\x18\x05 \x01(\x0b\x32\".hubspoke.api.mesh.v1.ModelOptions\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x04\x63\x61ll\x18\x07 \x01(\x0e\x32\x1a.hubspoke.api.mesh.v1.Call\x12\x0f\n\x07request\x18\x08 \x01(\x0c\"&\n\x0cModelOptions\x12\x16\n\x0e\x63ontext_tokens\x18\x01 \x01(\r\"\x19\n\x06\x43\x61ncel\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x04*<\n\x04\x43\x61ll\x12\x14\n\x10\x43\x41LL_UNSPECIFIED\x10\x00\x12\x0e\n\nCALL_INFER\x10\x01\x12\x0e\n\nCALL_EMBED\x10\x02\x32\x9d\x02\n\x0bMeshService\x12Y\n\x08Register\x12%.hubspoke.api.mesh.v1.RegisterRequest\x1a&.hubspoke.api.mesh.v1.RegisterResponse\x12`\n\tHeartbeat\x12&.hubspoke.api.mesh.v1.HeartbeatRequest\x1a\'.hubspoke.api.mesh.v1.HeartbeatResponse(\x01\x30\x01\x12Q\n\x04Work\x12!.hubspoke.api.mesh.v1.WorkRequest\x1a\".hubspoke.api.mesh.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hubspoke.api.mesh.v1.mesh_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CALL']._serialized_start=2693
-  _globals['_CALL']._serialized_end=2753
+  _globals['_CALL']._serialized_start=2792
+  _globals['_CALL']._serialized_end=2852
   _globals['_REGISTERREQUEST']._serialized_start=157
   _globals['_REGISTERREQUEST']._serialized_end=265
   _globals['_REGISTERRESPONSE']._serialized_start=268
@@ -47,41 +47,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATRESPONSE']._serialized_start=775
   _globals['_HEARTBEATRESPONSE']._serialized_end=916
   _globals['_DIRECTIVE']._serialized_start=919
-  _globals['_DIRECTIVE']._serialized_end=1156
-  _globals['_LOADMODEL']._serialized_start=1158
-  _globals['_LOADMODEL']._serialized_end=1224
-  _globals['_UNLOADMODEL']._serialized_start=1226
-  _globals['_UNLOADMODEL']._serialized_end=1270
-  _globals['_PULLMODEL']._serialized_start=1272
-  _globals['_PULLMODEL']._serialized_end=1314
-  _globals['_STOPPULL']._serialized_start=1316
-  _globals['_STOPPULL']._serialized_end=1345
-  _globals['_DIRECTIVEPROGRESS']._serialized_start=1347
-  _globals['_DIRECTIVEPROGRESS']._serialized_end=1438
-  _globals['_DIRECTIVERESULT']._serialized_start=1440
-  _globals['_DIRECTIVERESULT']._serialized_end=1559
-  _globals['_WORKREQUEST']._serialized_start=1562
-  _globals['_WORKREQUEST']._serialized_end=1870
-  _globals['_OPEN']._serialized_start=1872
-  _globals['_OPEN']._serialized_end=1909
-  _globals['_OFFER']._serialized_start=1911
-  _globals['_OFFER']._serialized_end=1918
-  _globals['_WITHDRAW']._serialized_start=1920
-  _globals['_WITHDRAW']._serialized_end=1930
-  _globals['_CHUNK']._serialized_start=1932
-  _globals['_CHUNK']._serialized_end=1986
-  _globals['_LAST']._serialized_start=1989
-  _globals['_LAST']._serialized_end=2173
-  _globals['_DECLINED']._serialized_start=2175
-  _globals['_DECLINED']._serialized_end=2251
-  _globals['_WORKRESPONSE']._serialized_start=2254
-  _globals['_WORKRESPONSE']._serialized_end=2383
-  _globals['_ASSIGNMENT']._serialized_start=2386
-  _globals['_ASSIGNMENT']._serialized_end=2624
-  _globals['_MODELOPTIONS']._serialized_start=2626
-  _globals['_MODELOPTIONS']._serialized_end=2664
-  _globals['_CANCEL']._serialized_start=2666
-  _globals['_CANCEL']._serialized_end=2691
-  _globals['_MESHSERVICE']._serialized_start=2756
-  _globals['_MESHSERVICE']._serialized_end=3041
+  _globals['_DIRECTIVE']._serialized_end=1209
+  _globals['_LOADMODEL']._serialized_start=1211
+  _globals['_LOADMODEL']._serialized_end=1277
+  _globals['_UNLOADMODEL']._serialized_start=1279
+  _globals['_UNLOADMODEL']._serialized_end=1323
+  _globals['_PULLMODEL']._serialized_start=1325
+  _globals['_PULLMODEL']._serialized_end=1367
+  _globals['_STOPPULL']._serialized_start=1369
+  _globals['_STOPPULL']._serialized_end=1398
+  _globals['_DELETEMODEL']._serialized_start=1400
+  _globals['_DELETEMODEL']._serialized_end=1444
+  _globals['_DIRECTIVEPROGRESS']._serialized_start=1446
+  _globals['_DIRECTIVEPROGRESS']._serialized_end=1537
+  _globals['_DIRECTIVERESULT']._serialized_start=1539
+  _globals['_DIRECTIVERESULT']._serialized_end=1658
+  _globals['_WORKREQUEST']._serialized_start=1661
+  _globals['_WORKREQUEST']._serialized_end=1969
+  _globals['_OPEN']._serialized_start=1971
+  _globals['_OPEN']._serialized_end=2008
+  _globals['_OFFER']._serialized_start=2010
+  _globals['_OFFER']._serialized_end=2017
+  _globals['_WITHDRAW']._serialized_start=2019
+  _globals['_WITHDRAW']._serialized_end=2029
+  _globals['_CHUNK']._serialized_start=2031
+  _globals['_CHUNK']._serialized_end=2085
+  _globals['_LAST']._serialized_start=2088
+  _globals['_LAST']._serialized_end=2272
+  _globals['_DECLINED']._serialized_start=2274
+  _globals['_DECLINED']._serialized_end=2350
+  _globals['_WORKRESPONSE']._serialized_start=2353
+  _globals['_WORKRESPONSE']._serialized_end=2482
+  _globals['_ASSIGNMENT']._serialized_start=2485
+  _globals['_ASSIGNMENT']._serialized_end=2723
+  _globals['_MODELOPTIONS']._serialized_start=2725
+  _globals['_MODELOPTIONS']._serialized_end=2763
+  _globals['_CANCEL']._serialized_start=2765
+  _globals['_CANCEL']._serialized_end=2790
+  _globals['_MESHSERVICE']._serialized_start=2855
+  _globals['_MESHSERVICE']._serialized_end=3140
 # @@protoc_insertion_point(module_scope)

@@ -243,6 +243,7 @@ class Directive(_message.Message):
     UNLOAD_FIELD_NUMBER: _builtins.int
     PULL_FIELD_NUMBER: _builtins.int
     STOP_PULL_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Number of the directive in this session. Required."""
     @_builtins.property
@@ -261,6 +262,10 @@ class Directive(_message.Message):
     def stop_pull(self) -> Global___StopPull:
         """Stop a pull that is under way."""
 
+    @_builtins.property
+    def delete(self) -> Global___DeleteModel:
+        """Delete an idle model from the disk."""
+
     def __init__(
         self,
         *,
@@ -269,12 +274,13 @@ class Directive(_message.Message):
         unload: Global___UnloadModel | None = ...,
         pull: Global___PullModel | None = ...,
         stop_pull: Global___StopPull | None = ...,
+        delete: Global___DeleteModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "delete", b"delete", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "id", b"id", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "delete", b"delete", "id", b"id", "load", b"load", "pull", b"pull", "stop_pull", b"stop_pull", "unload", b"unload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["load", "unload", "pull", "stop_pull"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["load", "unload", "pull", "stop_pull", "delete"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -383,6 +389,34 @@ class StopPull(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StopPull: _TypeAlias = StopPull  # noqa: Y015
+
+@_typing.final
+class DeleteModel(_message.Message):
+    """Delete an idle model from the disk, out of memory first. Refused with reason "busy" while it runs, and with reason
+    "unsupported" where the engine's models are not the spoke's to delete.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    engine: _builtins.str
+    """The engine that has it. Required."""
+    model: _builtins.str
+    """The engine's name for it. Required."""
+    def __init__(
+        self,
+        *,
+        engine: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModel: _TypeAlias = DeleteModel  # noqa: Y015
 
 @_typing.final
 class DirectiveProgress(_message.Message):

@@ -332,3 +332,55 @@ class Pulled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pulled: _TypeAlias = Pulled  # noqa: Y015
+
+@_typing.final
+class DeleteModelRequest(_message.Message):
+    """A model that is to leave the disks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SPOKE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """A name: whatever goes by it is deleted, and what has the same weights under another name is not. Or a model's digest or
+    key as ListModels gives it: that model is deleted under all its names. Required, at most 256 bytes.
+    """
+    spoke: _builtins.str
+    """Where. Optional: on every connected spoke that has it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        spoke: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "spoke", b"spoke"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
+
+@_typing.final
+class DeleteModelResponse(_message.Message):
+    """Where it was on disk until now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOKES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spokes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The spokes; never none."""
+
+    def __init__(
+        self,
+        *,
+        spokes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spokes", b"spokes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015

@@ -50,6 +50,11 @@ class ModelsServiceStub:
                 request_serializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
                 response_deserializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelResponse.FromString,
                 _registered_method=True)
+        self.DeleteModel = channel.unary_unary(
+                '/hubspoke.api.models.v1.ModelsService/DeleteModel',
+                request_serializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelRequest.SerializeToString,
+                response_deserializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServiceServicer:
@@ -80,6 +85,15 @@ class ModelsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteModel(self, request, context):
+        """Deletes a model from the disks of spokes, out of memory first. Refused with reason "busy" where it runs, and then it
+        stays everywhere.
+        Allowed: admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -97,6 +111,11 @@ def add_ModelsServiceServicer_to_server(servicer, server):
                     servicer.PullModel,
                     request_deserializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelRequest.FromString,
                     response_serializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelResponse.SerializeToString,
+            ),
+            'DeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModel,
+                    request_deserializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelRequest.FromString,
+                    response_serializer=hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +200,33 @@ class ModelsService:
             '/hubspoke.api.models.v1.ModelsService/PullModel',
             hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelRequest.SerializeToString,
             hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.PullModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hubspoke.api.models.v1.ModelsService/DeleteModel',
+            hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelRequest.SerializeToString,
+            hubspoke_dot_api_dot_models_dot_v1_dot_models__pb2.DeleteModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

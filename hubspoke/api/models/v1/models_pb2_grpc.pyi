@@ -45,6 +45,11 @@ class ModelsServiceStub:
     """Gets a model onto a spoke's disk, and says how that goes. Ending the call stops it; another one goes on from there.
     Allowed: admin.
     """
+    DeleteModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.DeleteModelRequest, _models_pb2.DeleteModelResponse]
+    """Deletes a model from the disks of spokes, out of memory first. Refused with reason "busy" where it runs, and then it
+    stays everywhere.
+    Allowed: admin.
+    """
 
 @_typing.type_check_only
 class ModelsServiceAsyncStub(ModelsServiceStub):
@@ -61,6 +66,11 @@ class ModelsServiceAsyncStub(ModelsServiceStub):
     """
     PullModel: _aio.UnaryStreamMultiCallable[_models_pb2.PullModelRequest, _models_pb2.PullModelResponse]  # type: ignore[assignment]
     """Gets a model onto a spoke's disk, and says how that goes. Ending the call stops it; another one goes on from there.
+    Allowed: admin.
+    """
+    DeleteModel: _aio.UnaryUnaryMultiCallable[_models_pb2.DeleteModelRequest, _models_pb2.DeleteModelResponse]  # type: ignore[assignment]
+    """Deletes a model from the disks of spokes, out of memory first. Refused with reason "busy" where it runs, and then it
+    stays everywhere.
     Allowed: admin.
     """
 
@@ -94,6 +104,17 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_models_pb2.PullModelResponse], _abc.AsyncIterator[_models_pb2.PullModelResponse]]:
         """Gets a model onto a spoke's disk, and says how that goes. Ending the call stops it; another one goes on from there.
+        Allowed: admin.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteModel(
+        self,
+        request: _models_pb2.DeleteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.DeleteModelResponse, _abc.Awaitable[_models_pb2.DeleteModelResponse]]:
+        """Deletes a model from the disks of spokes, out of memory first. Refused with reason "busy" where it runs, and then it
+        stays everywhere.
         Allowed: admin.
         """
 
