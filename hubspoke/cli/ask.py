@@ -101,7 +101,7 @@ def command(
     Ctrl-C stops the work on the GPU too.
 
     JSON: one object a line, "event" being waiting (spoke, elapsed_s, expected_s), started (spoke, model, model_key,
-    queue_s, attempt, also_named), delta (text, or thinking, or tool_calls) or finished (reason, usage).
+    queue_s, attempt, also_named), delta (text, or thinking, or tool_calls) or finished (reason, usage, stop).
     """
     rules = (Message(Speaker.SYSTEM, system),) if system else ()
     question = _question(_prompt(prompt), tuple(read_image(path) for path in images))

@@ -63,10 +63,11 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of an answer, and what it cost."""
+    """The end of an answer, what it cost, and the stop text that ended it, where there was one and the engine tells."""
 
     reason: FinishReason
     usage: Usage
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True)

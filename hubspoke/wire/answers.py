@@ -100,8 +100,8 @@ def embeddings_bytes(embeddings: Embeddings) -> bytes:
 def finished_bytes(finished: Finished) -> bytes:
     """Encode the end of an answer."""
     reason = enums.FINISH_REASON.to_wire(finished.reason)
-    message = pb.InferResponse(finished=pb.Finished(reason=reason, usage=usage_to_wire(finished.usage)))
-    return message.SerializeToString()
+    message = pb.Finished(reason=reason, usage=usage_to_wire(finished.usage), stop=finished.stop)
+    return pb.InferResponse(finished=message).SerializeToString()
 
 
 def started_bytes(started: Started) -> bytes:
@@ -185,4 +185,5 @@ def _waiting(message: pb.Waiting) -> Waiting:
 
 
 def _finished(message: pb.Finished) -> Finished:
-    return Finished(enums.FINISH_REASON.from_wire(message.reason), usage_from_wire(message.usage))
+    reason = enums.FINISH_REASON.from_wire(message.reason)
+    return Finished(reason, usage_from_wire(message.usage), message.stop)

@@ -10,8 +10,8 @@ from typing import Final
 
 from hubspoke.errors import EngineProtocol
 
-EVENT_BYTES_MAX: Final = 1024 * 1024
-"""Far beyond one token with all its probabilities; an event that is larger never ends."""
+EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Beyond the longest prompt that llama.cpp is let say again; an event that is larger never ends."""
 
 MESSAGE: Final = "message"
 ERROR: Final = "error"

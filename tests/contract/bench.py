@@ -59,6 +59,7 @@ class Bench:
     slots: int = 2
     context_tokens: int = 2048
     tells_cached_tokens: bool = True
+    tells_stops: bool = True
     capabilities: frozenset[Capability] = EVERYTHING - {Capability.VISION}
 
     def needs(self, *capabilities: Capability) -> None:

@@ -113,7 +113,7 @@ async def with_ollama(store: ModelStore) -> AsyncIterator[Bench]:
     async with an_ollama(an_embedded_engine(store, here()), store, parallel=PLAN.slots) as double:
         engine, onlooker = an_ollama_engine(double.url), an_ollama_engine(double.url)
         able = EVERYTHING - {Capability.VISION, Capability.TOOL_CHOICE}
-        yield Bench(engine, onlooker, tells_cached_tokens=False, capabilities=able)
+        yield Bench(engine, onlooker, tells_cached_tokens=False, tells_stops=False, capabilities=able)
         await engine.aclose()
         await onlooker.aclose()
 

@@ -46,6 +46,17 @@ async def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(warm: Bench):
     assert (text, finished.reason) == ("1 2 3 4", FinishReason.STOP)
 
 
+async def test_an_engine_that_knows_tells_which_stop_text_it_was(warm: Bench):
+    raw = Request("m", prompt=LONG[0], sampling=GREEDY, stop=("o",))
+    stopped, not_stopped, continued = [
+        (await ask(warm.engine, warm.model, request))[1]
+        for request in (chat(LONG[0], stop=(" 7", " 5")), chat(REVERSE[0], stop=(" 7",)), raw)
+    ]
+
+    assert [stopped.stop, not_stopped.stop] == [" 5" if warm.tells_stops else "", ""]
+    assert continued.stop == ("o" if warm.tells_stops and continued.reason is FinishReason.STOP else "")
+
+
 async def test_output_ends_at_its_limit(warm: Bench):
     text, finished = await ask(warm.engine, warm.model, chat(LONG[0], max_output_tokens=5))
 

@@ -52,6 +52,16 @@ async def test_a_whole_answer_has_the_text_the_usage_and_who_made_it(gateway: Ga
     assert response.headers["request-id"].startswith("req_")
 
 
+async def test_a_stop_sequence_is_told_where_the_engine_tells_it(gateway: Gateway) -> None:
+    ended = Finished(FinishReason.STOP, Usage(prompt_tokens=7, output_tokens=1), stop="END")
+    async with gateway.spoke(FakeEngine(a_model(), script=["Hello", ended])):
+        whole = await gateway.http.post("/v1/messages", json=ASK | {"stop_sequences": ["END"]})
+        told = await gateway.http.post("/v1/messages", json=ASK | {"stop_sequences": ["END"], "stream": True})
+    expected = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    assert expected.items() <= whole.json().items()
+    assert [event["delta"] for name, event in events(told.text) if name == "message_delta"] == [expected]
+
+
 async def test_a_stream_opens_and_closes_one_block_after_the_other(gateway: Gateway) -> None:
     async with gateway.spoke(able_engine(*CALLS)):
         asked = ASK | {"stream": True, "tools": [WEATHER], "thinking": {"type": "adaptive"}}

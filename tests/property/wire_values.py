@@ -228,7 +228,7 @@ usages = st.builds(
     prompt_s=st.none() | seconds,
     decode_s=st.none() | seconds,
 )
-finishes = st.builds(Finished, reason=st.sampled_from(FinishReason), usage=usages)
+finishes = st.builds(Finished, reason=st.sampled_from(FinishReason), usage=usages, stop=texts)
 starts = st.builds(
     Started,
     spoke=names,

@@ -44,7 +44,7 @@ def message(answer: Answer) -> dict[str, object]:
     has_calls = any(closed.block.kind is Kind.CALL for closed in blocks)
     return {
         **_head(new_id(), answer.started, content),
-        "stop_reason": _stop_reason(answer.finished, has_calls=has_calls),
+        **_stopped(answer.finished, has_calls=has_calls),
         "usage": _usage(answer.finished.usage),
     }
 
@@ -78,10 +78,7 @@ class MessageVoice:
 
     def finished(self, finished: Finished) -> bytes:
         """Close the last block, and say why and at what cost the message ends."""
-        told = {
-            "stop_reason": _stop_reason(finished, has_calls=self._blocks.has_calls),
-            "stop_sequence": None,
-        }
+        told = _stopped(finished, has_calls=self._blocks.has_calls)
         return b"".join(
             (
                 *map(_step, self._blocks.close()),
@@ -168,10 +165,14 @@ def _whole(closed: Closed, *, is_cut: bool) -> dict[str, object] | None:
             return {**empty, "input": given}
 
 
-def _stop_reason(finished: Finished, *, has_calls: bool) -> str:
-    """Say why the message ends. Which stop sequence it was, if any, engines do not tell: that is an end like others."""
+def _stopped(finished: Finished, *, has_calls: bool) -> dict[str, object]:
+    """Say why the message ends, and by which stop sequence, where the engine tells: otherwise that is an end like others."""
     reason = _REASONS[finished.reason]
-    return "tool_use" if has_calls and reason == "end_turn" else reason
+    if reason == "end_turn" and has_calls:
+        reason = "tool_use"
+    elif reason == "end_turn" and finished.stop:
+        return {"stop_reason": "stop_sequence", "stop_sequence": finished.stop}
+    return {"stop_reason": reason, "stop_sequence": None}
 
 
 def _usage(cost: Usage) -> dict[str, object]:

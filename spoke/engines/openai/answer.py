@@ -39,6 +39,14 @@ class _Choice(msgspec.Struct):
     delta: _Said | None = None  # in a conversation
     text: str | None = None  # after a raw prompt
     finish_reason: str | None = None
+    stop_reason: object = None  # vLLM's: the stop text, or the number of a token
+    matched_stop: object = None  # SGLang's
+
+
+class _Verbose(msgspec.Struct):
+    """What llama.cpp says beyond the API, when it is asked to."""
+
+    stopping_word: str = ""
 
 
 class _PromptDetails(msgspec.Struct):
@@ -67,15 +75,18 @@ class _Chunk(msgspec.Struct):
     usage: _Usage | None = None
     timings: _Timings | None = None
     error: object = None
+    verbose: _Verbose | None = msgspec.field(default=None, name="__verbose")
 
 
 _DECODER: Final = msgspec.json.Decoder(_Chunk)
 
 
 class Answer:
-    """Reads the chunks of one answer in order."""
+    """Reads the chunks of one answer in order; *stops* are the texts that may have ended it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stops: tuple[str, ...] = ()) -> None:
+        self._stops = stops
+        self._stop = ""
         self._counted = 0
         self._reason: FinishReason | None = None
         self._usage: _Usage | None = None
@@ -105,6 +116,8 @@ class Answer:
         choice = chunk.choices[0]  # never more: nobody asks for several answers at once
         if choice.finish_reason is not None:
             self._reason = _reason(choice.finish_reason)
+            told = (choice.stop_reason, choice.matched_stop, chunk.verbose and chunk.verbose.stopping_word)
+            self._stop = next((stop for stop in self._stops if stop in told), "")
         return self._added(choice.delta or _Said(content=choice.text))
 
     def finished(self) -> tuple[tuple[Delta, ...], Finished]:
@@ -119,7 +132,7 @@ class Answer:
         if reason is not FinishReason.LENGTH:  # some say "stop" after calls, or "tool_calls" after none
             reason = FinishReason.TOOL_CALLS if self.called else FinishReason.STOP
         ends: tuple[Delta, ...] = (Delta(tokens=0, tool_calls=missing),) if missing else ()
-        return ends, Finished(reason, self._cost())
+        return ends, Finished(reason, self._cost(), self._stop if reason is FinishReason.STOP else "")
 
     def _added(self, said: _Said) -> tuple[Delta, ...]:
         calls = self._calls.read(said.tool_calls) if said.tool_calls else ()

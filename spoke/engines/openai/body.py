@@ -24,6 +24,11 @@ SCHEMA_NAME: Final = "answer"
 # 32 bits is what every server takes, and llama.cpp reads the largest of them as "any seed".
 SEEDS: Final = 2**32 - 1
 
+ECHO_CHARS_MAX: Final = 256 * 1024
+"""Up to this llama.cpp is asked to tell everything: it says the whole prompt again then, in one event."""
+GRAMMAR_SHARE: Final = 8
+"""How much longer than a schema the grammar is at most that llama.cpp makes of it, and says too."""
+
 _ANY_OBJECT: Final = '{"type":"object"}'
 _NO_PARAMETERS: Final = '{"type":"object","properties":{}}'
 _IN_CHATS: Final = "response_format"
@@ -48,12 +53,25 @@ def streamed(model: str, request: Request, dialect: Dialect) -> Call:
         body["max_tokens"] = request.max_output_tokens
     if request.stop:
         body["stop"] = list(request.stop)
+        if dialect.tells_stop_when_verbose and _echo_chars(request) <= ECHO_CHARS_MAX:
+            body["verbose"] = True
     if not request.messages:
         return Call(COMPLETION_PATH, body | {"prompt": request.prompt} | _prompt_format(request, dialect))
     body["messages"] = turns(request.messages, dialect)
     if request.format is not None:
         body[_IN_CHATS] = _format(request.format)
     return Call(CHAT_PATH, body | _tools(request, dialect) | _thinking(request.thinking, dialect))
+
+
+def _echo_chars(request: Request) -> int:
+    """Reckon how much text of the request comes back with a verbose answer."""
+    schemas = [tool.description + tool.parameters for tool in request.tools]
+    if request.format is not None:
+        schemas.append(request.format.schema)
+    texts = [request.prompt]
+    for turn in request.messages:
+        texts += [turn.text, turn.thinking, *(call.arguments for call in turn.tool_calls)]
+    return sum(map(len, texts)) + GRAMMAR_SHARE * sum(map(len, schemas))
 
 
 def _sampling(sampling: Sampling, dialect: Dialect) -> dict[str, Json]:

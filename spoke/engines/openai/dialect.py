@@ -20,6 +20,8 @@ class Dialect:
     """What a schema for the continuation of a raw prompt is called; "response_format" is the API's own word for chats."""
     thoughts: str = ""
     """What earlier thoughts of the assistant are called; they are left out when empty."""
+    tells_stop_when_verbose: bool = False
+    """Whether it only tells which stop text ended an answer when it is asked to tell everything."""
     takes_template_kwargs: bool = True
     """Whether thinking is switched for the chat template, and not by the API's `reasoning_effort` alone."""
 
@@ -29,6 +31,7 @@ LLAMA_CPP: Final = Dialect(
     names_tools=False,  # it takes a name for "auto"
     prompt_schema="json_schema",
     thoughts="reasoning_content",
+    tells_stop_when_verbose=True,
 )
 VLLM: Final = Dialect(
     repeat_penalty="repetition_penalty", prompt_schema="response_format", thoughts="reasoning"

@@ -82,7 +82,7 @@ class OpenAiClient:
         """
         call = openai_body.streamed(model, request, dialect)
         check = FormatCheck(request.format)
-        answer = Answer()
+        answer = Answer(request.stop)
         with told_to_log():
             async with aclosing(self._payloads(call.path, {**call.body, **extras})) as payloads:
                 async for payload in payloads:

@@ -202,3 +202,35 @@ def test_the_parser_of_llama_cpp_that_gives_up_is_the_models_fault_and_worth_ano
     message = "The model produced output that does not match the expected peg-native format"
     with pytest.raises(InvalidOutput):
         read(chat("x"), {"error": {"code": 500, "message": message, "type": "server_error"}})
+
+
+def stopped(end: dict[str, object], *, finish: str = "stop") -> Finished:
+    answer = Answer(stops=("###", "END"))
+    last = chat("x", finish=finish)
+    last["choices"][0] |= end
+    answer.read(json.dumps(last | {key: end[key] for key in end if key == "__verbose"}))
+    return answer.finished()[1]
+
+
+@pytest.mark.parametrize(
+    "said", [{"stop_reason": "END"}, {"matched_stop": "END"}, {"__verbose": {"stopping_word": "END"}}]
+)
+def test_each_kind_of_server_tells_the_stop_text_in_its_own_way(said: dict[str, object]):
+    assert stopped(said).stop == "END"
+    assert stopped(said, finish="length").stop == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"stop_reason": 151645},
+        {"stop_reason": "eosFound"},
+        {"stop_reason": ["END"]},
+        {"matched_stop": None},
+        {"__verbose": None},
+        {"__verbose": {"stop_type": "eos", "stopping_word": ""}},
+    ],
+)
+def test_what_is_no_stop_text_of_the_request_is_none(said: dict[str, object]):
+    assert stopped(said).stop == ""

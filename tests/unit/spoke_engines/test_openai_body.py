@@ -12,7 +12,7 @@ from hubspoke.types import (
     Tool,
     ToolChoice,
 )
-from spoke.engines.openai.body import CHAT_PATH, COMPLETION_PATH, SEEDS, streamed
+from spoke.engines.openai.body import CHAT_PATH, COMPLETION_PATH, ECHO_CHARS_MAX, SEEDS, streamed
 from spoke.engines.openai.dialect import LLAMA_CPP, PLAIN, SGLANG, VLLM, Dialect
 
 
@@ -180,3 +180,14 @@ def test_what_would_keep_a_server_busy_is_not_sent_to_it(schema: str):
         body(format=JsonFormat(schema))
     with pytest.raises(InvalidRequest):
         body(tools=(Tool("clock", parameters=schema),))
+
+
+def test_llama_cpp_is_let_tell_everything_where_a_stop_text_may_end_the_answer_and_the_prompt_is_short():
+    def body(prompt: str, *stop: str, dialect: Dialect = LLAMA_CPP) -> dict[str, object]:
+        return streamed("m", Request("m", prompt=prompt, stop=stop), dialect).body
+
+    assert body("p", "END")["verbose"] is True
+    long = "p" * (ECHO_CHARS_MAX + 1)
+    assert all(
+        "verbose" not in asked for asked in (body("p"), body(long, "END"), body("p", "END", dialect=VLLM))
+    )
