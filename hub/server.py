@@ -192,7 +192,7 @@ class Servers:
         """Put every service on its port."""
         clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
         EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
-        IdentityService(identities).add_to(self._mesh)
+        IdentityService(identities, clock).add_to(self._mesh)
         MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
         ModelsService(parts.upkeep).add_to(self._mesh)

@@ -46,7 +46,7 @@ def parse_anchors(text: bytes, *, now: datetime) -> tuple[x509.Certificate, ...]
     current = tuple(anchor for anchor in anchors if _is_current(anchor, now))
     if not current:
         raise BadBundle(
-            f"no trust anchor is valid at {now:%Y-%m-%d %H:%M:%S}: has it expired, is the clock right?"
+            f"no trust anchor is valid at {now:%Y-%m-%d %H:%M:%S} UTC: it has expired, or the clock is wrong"
         )
     return current
 

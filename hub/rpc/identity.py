@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hub.identities import Identities
+    from hubspoke.clock import Clock
 
 GENERATION: Final = 1
 """Of the roots: they do not change until CA rotation is there."""
@@ -21,8 +22,9 @@ GENERATION: Final = 1
 class IdentityService(rpc.IdentityServiceServicer):
     """Serves `WhoAmI`, `GetBundle` and `Renew`; each caller for itself."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, identities: Identities, clock: Clock) -> None:
         self._identities = identities
+        self._clock = clock
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -40,6 +42,7 @@ class IdentityService(rpc.IdentityServiceServicer):
             name=peer.identity.name,
             serial=peer.serial_hex,
             expires_at=times.timestamp(peer.not_after),
+            hub_time=times.timestamp(self._clock.now()),
         )
 
     async def GetBundle(  # noqa: N802  # the proto names it

@@ -59,7 +59,7 @@ async def hub(mesh: MeshOnDisk, tmp_path: Path) -> AsyncIterator[Port]:
         serving(mesh_gate(identities), mutual) as (mesh_server, mesh_address),
         serving(enrol_gate(), grpc.ssl_server_credentials([pair])) as (enrol_server, enrol_address),
     ):
-        add_IdentityServiceServicer_to_server(IdentityService(identities), mesh_server)
+        add_IdentityServiceServicer_to_server(IdentityService(identities, CLOCK), mesh_server)
         service = EnrolmentService(identities, [Address(mesh_address)])
         add_EnrolmentServiceServicer_to_server(service, enrol_server)
         await mesh_server.start()

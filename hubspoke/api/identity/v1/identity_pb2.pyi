@@ -45,6 +45,7 @@ class WhoAmIResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SERIAL_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    HUB_TIME_FIELD_NUMBER: _builtins.int
     role: _types_pb2.Role.ValueType
     """The role in the certificate."""
     name: _builtins.str
@@ -53,7 +54,13 @@ class WhoAmIResponse(_message.Message):
     """The certificate's serial number, lower-case hex."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When the certificate ends."""
+        """When the certificate ends.
+        When the certificate ends.
+        """
+
+    @_builtins.property
+    def hub_time(self) -> _timestamp_pb2.Timestamp:
+        """The hub's clock, to tell a wrong one."""
 
     def __init__(
         self,
@@ -62,10 +69,11 @@ class WhoAmIResponse(_message.Message):
         name: _builtins.str = ...,
         serial: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        hub_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "hub_time", b"hub_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "name", b"name", "role", b"role", "serial", b"serial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "hub_time", b"hub_time", "name", b"name", "role", b"role", "serial", b"serial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

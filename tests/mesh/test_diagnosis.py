@@ -1,0 +1,147 @@
+"""A machine looks for itself why it is not in the mesh, on real ports and with real certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from hubspoke.clock import SystemClock
+from hubspoke.diagnosis.findings import Grade
+from hubspoke.diagnosis.judge import Outcome
+from hubspoke.diagnosis.node import of_node, reason
+from hubspoke.diagnosis.probe import Holder, look
+from pki import disk
+from pki.address import Address
+from pki.credential import Credential
+from pki.files import HubFiles
+from pki.identity import Role
+from pki.keys import new_key
+from tests.fakes.certs import Shape, issue, make_mesh
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pki.files import NodeFiles
+    from tests.fakes.real_hub import RealHub
+
+CLOCK = SystemClock()
+
+
+def holder(files: NodeFiles) -> Holder:
+    return Holder(files.identity, files.load_identity(), files.load_anchors(now=CLOCK.now()))
+
+
+def nowhere() -> Address:
+    """Give an address of this machine where nothing listens: a port that was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return Address(f"127.0.0.1:{free.getsockname()[1]}")
+
+
+@asynccontextmanager
+async def listening(shown: Credential | None) -> AsyncIterator[Address]:
+    """Run a gRPC server that shows *shown*, or speaks plain text."""
+    server = grpc.aio.server()
+    if shown is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        credentials = grpc.ssl_server_credentials([(shown.key_pem, shown.chain_pem)])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    try:
+        yield Address(f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture
+async def den(hub: RealHub) -> NodeFiles:
+    return await hub.join("den", Role.SPOKE)
+
+
+async def test_a_machine_that_is_in_the_mesh_finds_nothing_in_the_way(hub: RealHub, den: NodeFiles) -> None:
+    found = await of_node(den, [Address(hub.mesh)], CLOCK.now())
+    assert {finding.about for finding in found} == {"identity", "authorities", f"hub {hub.mesh}", "clock"}
+    assert {finding.grade for finding in found} == {Grade.GOOD}
+    assert await reason(den, [Address(hub.mesh)], CLOCK.now()) == ""
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(-10, "begins only in 5 minutes"), (10, "10 minutes ahead of the hub's")]
+)
+async def test_a_clock_that_is_ten_minutes_off_is_told(
+    hub: RealHub, den: NodeFiles, minutes: int, words: str
+) -> None:
+    told = await reason(den, [Address(hub.mesh)], CLOCK.now() + timedelta(minutes=minutes))
+    assert words in told
+    assert "timedatectl" in told
+
+
+async def test_a_port_where_nothing_listens_is_told(den: NodeFiles) -> None:
+    assert (await look(nowhere(), holder(den))).outcome is Outcome.REFUSED
+
+
+async def test_a_name_that_leads_nowhere_is_told(den: NodeFiles) -> None:
+    assert (await look(Address("hub.invalid:7443"), holder(den))).outcome is Outcome.NO_NAME
+
+
+async def test_a_port_that_says_nothing_is_told(den: NodeFiles) -> None:
+    """The machine answers, and the program behind the port never does."""
+    ended = asyncio.Event()
+
+    async def wait(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(wait, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert (await look(Address(f"127.0.0.1:{port}"), holder(den))).outcome is Outcome.SILENT
+        ended.set()
+
+
+async def test_a_port_of_another_program_is_told(den: NodeFiles) -> None:
+    async with listening(None) as address:
+        assert (await look(address, holder(den))).outcome in {Outcome.OTHER, Outcome.TURNED_AWAY}
+
+
+async def test_a_hub_of_another_mesh_is_told(den: NodeFiles) -> None:
+    shape = Shape(uris=(), dns=("hub.hubspoke.internal",))
+    async with listening(issue(make_mesh(CLOCK.now()).hub_issuer, shape, now=CLOCK.now())) as address:
+        assert (await look(address, holder(den))).outcome is Outcome.UNTRUSTED
+
+
+async def test_the_gateway_where_the_hub_is_meant_is_told(hub: RealHub, den: NodeFiles) -> None:
+    key = new_key()
+    issuer = HubFiles(hub.directory / "hub").authorities.load_hub_issuer()
+    gateway = Credential(key, issuer.issue_gateway(key.public_key(), ["127.0.0.1"], now=CLOCK.now()))
+    async with listening(gateway) as address:
+        assert (await look(address, holder(den))).outcome is Outcome.WRONG_NAME
+
+
+async def test_a_certificate_that_the_hubs_tls_refuses_is_told(hub: RealHub, den: NodeFiles) -> None:
+    other = issue(make_mesh(CLOCK.now()).node_issuer, now=CLOCK.now())
+    disk.replace(den.identity, other.pem, mode=disk.SECRET_MODE)
+    assert (await look(Address(hub.mesh), holder(den))).outcome is Outcome.TURNED_AWAY
+
+
+async def test_an_identity_that_the_hub_does_not_know_is_told(hub: RealHub, den: NodeFiles) -> None:
+    issuer = HubFiles(hub.directory / "hub").authorities.load_node_issuer()
+    ghost = issue(issuer, Shape(uris=("spiffe://hubspoke.internal/spoke/ghost",)), now=CLOCK.now())
+    disk.replace(den.identity, ghost.pem, mode=disk.SECRET_MODE)
+    seen = await look(Address(hub.mesh), holder(den))
+    assert seen.outcome is Outcome.DENIED
+    assert "not accepted" in seen.detail
+
+
+async def test_a_damaged_file_is_told_with_what_mends_it(den: NodeFiles) -> None:
+    den.anchors.write_bytes(b"")
+    *_, finding = await of_node(den, [], CLOCK.now())
+    assert (finding.grade, finding.about) == (Grade.BAD, "files")
+    assert str(den.anchors) in finding.what
+    assert finding.mend
