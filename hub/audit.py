@@ -74,8 +74,8 @@ class Audit:
             with self._lock:
                 self._lost += 1
 
-    def refuse(self, event: str, *, peer: str, reason: str, **facts: str | int) -> None:
-        """Note that *peer* was turned away. Who is turned away again and again fills no disk: that is counted."""
+    def note_often(self, event: str, *, peer: str, reason: str, **facts: str | int) -> None:
+        """Note what may happen to *peer* again and again for one *reason*: a few times as it is, then counted."""
         with self._lock:
             is_new = self._repeats.is_new((event, peer, reason), self._clock.monotonic())
         if is_new:

@@ -25,8 +25,10 @@ from hub.rpc.admin import AdminService
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
-from hub.rpc.interceptors import enrol_gate, mesh_gate
+from hub.rpc.interceptors import Gate, enrol_gate, mesh_gate
 from hub.rpc.keys import KeysService
+from hub.rpc.limits import NodeLimits, StrangerLimits
+from hub.rpc.live import Live
 from hub.rpc.mesh import MeshService
 from hub.rpc.models import ModelsService
 from hub.store.keys import KeyStore
@@ -90,6 +92,14 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Gates:
+    """What every call of a port passes through."""
+
+    mesh: Gate
+    enrol: Gate
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What the hub's services share."""
 
@@ -124,7 +134,12 @@ async def running(
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
-        servers = Servers(told.hub, certificate, identities)
+        live = Live(audit)
+        gates = Gates(
+            mesh=mesh_gate(identities, live, NodeLimits(clock), audit),
+            enrol=enrol_gate(StrangerLimits(clock), audit),
+        )
+        servers = Servers(told.hub, certificate, identities, gates)
         servers.serve(Parts(clock, store, identities, keys, audit, sessions, dispatch, upkeep))
         listener = None
         if told.gateway.enabled:
@@ -163,10 +178,12 @@ async def running(
 class Servers:
     """The two ports: one that everybody may ask for a certificate, and one for whoever has one."""
 
-    def __init__(self, settings: HubConfig, certificate: Certificate, identities: Identities) -> None:
+    def __init__(
+        self, settings: HubConfig, certificate: Certificate, identities: Identities, gates: Gates
+    ) -> None:
         self._hub_name = certificate.hub_name
         self._mesh = grpc.aio.server(
-            interceptors=(mesh_gate(identities),), options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS)
+            interceptors=(gates.mesh,), options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS)
         )
         enrol_options = (
             *KEEPALIVE_OPTIONS,
@@ -175,7 +192,7 @@ class Servers:
             ("grpc.max_connection_idle_ms", ENROL_IDLE_MS),
         )
         self._enrol = grpc.aio.server(
-            interceptors=(enrol_gate(),), options=enrol_options, maximum_concurrent_rpcs=ENROL_CALLS_MAX
+            interceptors=(gates.enrol,), options=enrol_options, maximum_concurrent_rpcs=ENROL_CALLS_MAX
         )
         mesh_credentials = certificate.server_credentials(identities.issuer_pem)
         enrol_credentials = certificate.server_credentials(None)

@@ -7,27 +7,38 @@ import logging
 import secrets
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import grpc
+from cryptography import x509
 
 from hub.rpc.access import ENROL_PORT, MESH_PORT
-from hubspoke.errors import InternalError, MeshError, PermissionDenied, Unauthenticated
+from hubspoke.errors import AccessError, InternalError, MeshError, PermissionDenied, Unauthenticated
 from hubspoke.wire import status
+from pki import policy
+from pki.errors import BadIdentity, PeerRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
+    from hub.audit import Audit
     from hub.identities import Identities
+    from hub.rpc.limits import Attempt, NodeLimits, StrangerLimits
+    from hub.rpc.live import Live, LiveCall
     from pki.policy import Peer
 
     Handler = grpc.RpcMethodHandler[Any, Any]
-    Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
-    Guard = Callable[[grpc.aio.ServicerContext[Any, Any]], None]
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
+    Guard = Callable[[Context], AbstractContextManager[Context]]
 
 log = logging.getLogger(__name__)
 
 TLS_VERSION: Final = b"TLSv1.3"
 DENIED: Final = "this identity may not call that"
+ABORT_S: Final = 5.0
+"""How long a caller that reads nothing may keep a call that is over from ending."""
 
 SHAPES: Final[dict[str, Callable[..., Handler]]] = {
     "unary_unary": grpc.unary_unary_rpc_method_handler,
@@ -45,10 +56,15 @@ def caller() -> Peer:
 
 
 class Gate(grpc.aio.ServerInterceptor):
-    """Wraps every handler of a server; *guard* is asked before it runs. A method that is not served is denied."""
+    """Wraps every handler of a server. A method that is not served is denied.
 
-    def __init__(self, guard: Callable[[str], Guard]) -> None:
+    *guard* gives for a method what is asked before its handler runs, and gives the block that it runs in.
+    """
+
+    def __init__(self, guard: Callable[[str], Guard], audit: Audit) -> None:
         self._guard = guard
+        self._audit = audit
+        self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
@@ -56,80 +72,130 @@ class Gate(grpc.aio.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> Handler:
         """Give the handler of the call, wrapped."""
-        guard = self._guard(details.method)
+        method = details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
         handler = await continuation(details)
         if handler is None:  # without a handler of ours gRPC answers UNIMPLEMENTED, to strangers too
-            return grpc.unary_unary_rpc_method_handler(_wrap(_deny, guard))
+            return grpc.unary_unary_rpc_method_handler(self._wrap(_deny, method))
+        self._wrapped[method] = wrapped = self._wrap_handler(handler, method)
+        return wrapped
+
+    def _wrap_handler(self, handler: Handler, method: str) -> Handler:
         for shape, make in SHAPES.items():
             behaviour = getattr(handler, shape)
             if behaviour:
                 return make(
-                    _wrap(behaviour, guard),
+                    self._wrap(behaviour, method),
                     request_deserializer=handler.request_deserializer,
                     response_serializer=handler.response_serializer,
                 )
-        raise TypeError(f"{details.method} has a handler of no known shape")
+        raise TypeError(f"{method} has a handler of no known shape")
+
+    def _wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
+        guard = self._guard(method)
+
+        async def guarded(request: Any, context: Context) -> Any:
+            try:
+                try:
+                    with guard(context) as served:
+                        return await behaviour(request, served)
+                except AccessError as error:
+                    self._note_refusal(error, context, method)
+                    raise
+            except MeshError as error:
+                await _abort(context, error)
+            except grpc.aio.BaseError:
+                raise  # the peer is gone, or the call was aborted already: there is nobody to tell
+            except Exception:
+                request_id = secrets.token_hex(8)
+                log.exception("call failed unexpectedly", extra={"request_id": request_id})
+                await _abort(
+                    context, InternalError(f"internal error; the hub's log has request {request_id}")
+                )
+
+        return guarded
+
+    def _note_refusal(self, error: AccessError, context: Context, method: str) -> None:
+        event = "authn.denied" if isinstance(error, Unauthenticated) else "authz.denied"
+        facts = {"method": method, **_shown(context)}
+        self._audit.note_often(event, peer=address_of(context), reason=_why(error), **facts)
 
 
-def mesh_gate(identities: Identities) -> Gate:
-    """Give the gate of the mesh port: TLS 1.3, a live identity, and a role that the table allows."""
+def mesh_gate(identities: Identities, live: Live, limits: NodeLimits, audit: Audit) -> Gate:
+    """Give the gate of the mesh port: TLS 1.3, a live identity, a role that the table allows, and not too often."""
 
     def guard(method: str) -> Guard:
         roles = MESH_PORT.get(method, frozenset())
 
-        def check(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        def check(context: Context) -> LiveCall:
             auth = context.auth_context()
             leaf = next(iter(auth.get("x509_pem_cert", ())), None)
             if leaf is None or TLS_VERSION not in auth.get("ssl_tls_version", ()):
                 raise Unauthenticated("connect with TLS 1.3 and a certificate of this mesh")
             peer = identities.authenticate(leaf)
             if peer.identity.role not in roles:
-                log.warning("call denied", extra={"identity": peer.identity.uri, "method": method})
                 raise PermissionDenied(DENIED)
+            limits.check(peer, method)
             _caller.set(peer)
+            return live.call(peer, context)
 
         return check
 
-    return Gate(guard)
+    return Gate(guard, audit)
 
 
-def enrol_gate() -> Gate:
+def enrol_gate(limits: StrangerLimits, audit: Audit) -> Gate:
     """Give the gate of the enrol port: nobody is known, and only joining is served."""
 
     def guard(method: str) -> Guard:
-        def check(_context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        def check(context: Context) -> Attempt:
+            attempt = limits.check(address_of(context), context)
             if method not in ENROL_PORT:
                 raise PermissionDenied(DENIED)
+            return attempt
 
         return check
 
-    return Gate(guard)
+    return Gate(guard, audit)
 
 
-def _wrap(behaviour: Behaviour, guard: Guard) -> Behaviour:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        try:
-            guard(context)
-            return await behaviour(request, context)
-        except MeshError as error:
-            await _abort(context, error)
-        except grpc.aio.BaseError:
-            raise  # the peer is gone, or the call was aborted already: there is nobody to tell
-        except Exception:
-            request_id = secrets.token_hex(8)
-            log.exception("call failed unexpectedly", extra={"request_id": request_id})
-            await _abort(context, InternalError(f"internal error; the hub's log has request {request_id}"))
-
-    return guarded
+def address_of(context: Context) -> str:
+    """Give the address that a call comes from, without its port."""
+    kind, _, rest = context.peer().partition(":")
+    host = rest.rpartition(":")[0] if kind in {"ipv4", "ipv6"} else rest
+    return unquote(host).strip("[]")
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: MeshError) -> None:
+def _shown(context: Context) -> dict[str, str]:
+    """Say what the certificate of a caller claims; to note, and not to believe."""
+    leaf = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+    if leaf is None:
+        return {}
+    certificate = x509.load_pem_x509_certificate(leaf)
     try:
-        await context.abort(status.code_of(error), error.message, status.trailers_of(error))
+        return {"serial": policy.serial_hex(certificate), "identity": policy.identity_of(certificate).uri}
+    except BadIdentity:
+        return {"serial": policy.serial_hex(certificate)}
+
+
+def _why(error: AccessError) -> str:
+    refused = error.__cause__
+    return refused.reason.value if isinstance(refused, PeerRefused) else error.message
+
+
+async def _abort(context: Context, error: MeshError) -> None:
+    try:
+        async with asyncio.timeout(ABORT_S):
+            await context.abort(status.code_of(error), error.message, status.trailers_of(error))
     except grpc.aio.InternalError as gone:
         # The caller has disconnected: there is nobody to tell. gRPC logs every other error here as a defect of ours.
         raise asyncio.CancelledError from gone
+    except TimeoutError as stalled:
+        # The caller reads nothing, so it does not hear of the end either; this ends the call all the same.
+        raise asyncio.CancelledError from stalled
 
 
-async def _deny(_request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> None:
+async def _deny(_request: Any, _context: Context) -> None:
     raise PermissionDenied(DENIED)

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
+from hub.audit import Audit
 from hub.rpc import interceptors
 from hub.rpc.interceptors import Gate
+from hubspoke.clock import SystemClock
 from hubspoke.errors import InternalError, PermissionDenied, UnknownModel
 from hubspoke.wire import status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
 SECRET = "secret path /etc/hubspoke/ca.key"
 
 
-def open_to_all(_method: str) -> Callable[[object], None]:
-    return lambda _context: None
+def open_to_all(_method: str) -> Callable[[Any], AbstractContextManager[Any]]:
+    return nullcontext
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Iterator[Audit]:
+    with Audit.open(tmp_path, SystemClock()) as opened:
+        yield opened
 
 
 @asynccontextmanager
-async def serving(behaviour: Callable[[bytes, Any], Awaitable[object]], shape: str) -> AsyncIterator[Any]:
+async def serving(
+    gate: Gate, behaviour: Callable[[bytes, Any], Awaitable[object]], shape: str
+) -> AsyncIterator[Any]:
     handler = interceptors.SHAPES[shape](behaviour)
-    server = grpc.aio.server(interceptors=(Gate(open_to_all),))
+    server = grpc.aio.server(interceptors=(gate,))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Call": handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -42,6 +53,8 @@ async def one_call(channel: Any, shape: str) -> None:
         await call(b"")
     elif shape == "unary_stream":
         await call(b"").read()
+    elif shape == "stream_unary":
+        await call(iter([b"x"]))
     else:
         stream = call()
         await stream.write(b"x")
@@ -54,14 +67,14 @@ async def outcome(channel: Any, shape: str) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-@pytest.mark.parametrize("shape", ["unary_unary", "unary_stream", "stream_stream"])
+@pytest.mark.parametrize("shape", list(interceptors.SHAPES))
 async def test_a_defect_is_told_as_a_number_that_the_log_knows(
-    shape: str, caplog: pytest.LogCaptureFixture
+    audit: Audit, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(_request: object, _context: object) -> object:
         raise ValueError(SECRET)
 
-    async with serving(broken, shape) as channel:
+    async with serving(Gate(open_to_all, audit), broken, shape) as channel:
         failure = await outcome(channel, shape)
     error = status.error_of(failure)
     assert isinstance(error, InternalError)
@@ -70,12 +83,12 @@ async def test_a_defect_is_told_as_a_number_that_the_log_knows(
     assert record.__dict__["request_id"] in error.message
 
 
-@pytest.mark.parametrize("shape", ["unary_unary", "unary_stream", "stream_stream"])
-async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(shape: str) -> None:
+@pytest.mark.parametrize("shape", list(interceptors.SHAPES))
+async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(audit: Audit, shape: str) -> None:
     async def refuses(_request: object, _context: object) -> object:
         raise UnknownModel("nobody has 'x'", known=3)
 
-    async with serving(refuses, shape) as channel:
+    async with serving(Gate(open_to_all, audit), refuses, shape) as channel:
         failure = await outcome(channel, shape)
     error = status.error_of(failure)
     assert type(error) is UnknownModel
@@ -84,32 +97,28 @@ async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(shape: 
     assert failure.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_guard_that_says_no_keeps_the_handler_from_running() -> None:
+async def test_a_guard_that_says_no_keeps_the_handler_from_running(audit: Audit) -> None:
     ran = []
 
     async def handler(_request: object, _context: object) -> bytes:
         ran.append(1)
         return b""
 
-    def closed(_method: str) -> Callable[[object], None]:
-        def check(_context: object) -> None:
+    def closed(_method: str) -> Callable[[Any], AbstractContextManager[Any]]:
+        def check(_context: object) -> AbstractContextManager[Any]:
             raise PermissionDenied("not you")
 
         return check
 
-    server = grpc.aio.server(interceptors=(Gate(closed),))
-    handlers = {"Call": grpc.unary_unary_rpc_method_handler(handler)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(Gate(closed, audit), handler, "unary_unary") as channel:
         error = status.error_of(await outcome(channel, "unary_unary"))
-    await server.stop(None)
     assert type(error) is PermissionDenied
     assert not ran
 
 
-async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(
+    audit: Audit, caplog: pytest.LogCaptureFixture
+) -> None:
     entered, left = asyncio.Event(), asyncio.Event()
 
     async def failing_late(_request: object, _context: object) -> object:
@@ -120,7 +129,7 @@ async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(caplog: pytest
             left.set()
             raise UnknownModel("it went away")
 
-    async with serving(failing_late, "unary_unary") as channel, asyncio.timeout(10):
+    async with serving(Gate(open_to_all, audit), failing_late, "unary_unary") as channel, asyncio.timeout(10):
         call = channel.unary_unary("/t.T/Call")(b"")
         await entered.wait()
         call.cancel()
