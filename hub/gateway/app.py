@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -17,11 +18,10 @@ from starlette.routing import Match, Route
 from hub.gateway.access import Principal
 from hub.gateway.asking import ClientGone
 from hub.gateway.exchange import Exchange
-from hubspoke.errors import InternalError, MeshError, QueueFull, status_of
-from hubspoke.http_marks import MESH_HEADER
+from hubspoke.errors import InternalError, MeshError, QueueFull, Unreachable, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     import msgspec
     from starlette.requests import Request
@@ -64,41 +64,46 @@ class Way:
     header: str = ""
 
 
-class Busy:
-    """Counts what is being served, and refuses what is too much."""
+class Serving:
+    """What is being served, and no more than *most* at a time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.serving = 0
+        self._exchanges: set[Exchange] = set()
 
-    def __enter__(self) -> None:
-        """Take a place; raise QueueFull when there is none."""
-        if self.serving >= self._most:
+    @contextmanager
+    def place(self, exchange: Exchange) -> Iterator[None]:
+        """Take a place for as long as the block lasts; raise QueueFull when there is none."""
+        if len(self._exchanges) >= self._most:
             raise QueueFull(
                 f"{self._most} requests are being served already, and more are not; try again soon"
             )
-        self.serving += 1
+        self._exchanges.add(exchange)
+        try:
+            yield
+        finally:
+            self._exchanges.discard(exchange)
 
-    def __exit__(self, *_: object) -> None:
-        """Give the place back."""
-        self.serving -= 1
+    def interrupt(self) -> None:
+        """End all of it, since the hub stops."""
+        for exchange in tuple(self._exchanges):
+            exchange.interrupt(Unreachable("the hub is stopping; ask again when it is back"))
 
 
 class Endpoint:
     """One route as an ASGI application."""
 
-    def __init__(self, way: Way, front: Front, door: Door, busy: Busy, mesh: str) -> None:
+    def __init__(self, way: Way, front: Front, door: Door, serving: Serving) -> None:
         self._way = way
         self._front = front
         self._door = door
-        self._busy = busy
-        self._mesh = mesh
+        self._serving = serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, and let nothing internal out."""
         exchange = Exchange(scope, receive, send)
         request_id = f"req_{secrets.token_hex(8)}"
-        exchange.common |= {MESH_HEADER: self._mesh, **dict.fromkeys(REQUEST_ID_HEADERS, request_id)}
+        exchange.common |= dict.fromkeys(REQUEST_ID_HEADERS, request_id)
         try:
             await self._serve(exchange)
         except ClientGone:
@@ -114,7 +119,7 @@ class Endpoint:
     async def _serve(self, exchange: Exchange) -> None:
         self._door.check(exchange)
         principal = Principal("anybody") if self._way.is_open else self._door.admit(exchange)
-        with self._busy:
+        with self._serving.place(exchange):
             await self._way.handler(self._front, exchange, principal)
 
     async def _fail(self, exchange: Exchange, error: MeshError, request_id: str) -> None:
@@ -141,23 +146,26 @@ class WayRoute(Route):
 
 
 def application(
-    ways: Iterable[Way], front: Front, door: Door, *, mesh: str, requests_max: int, origins: Iterable[str]
+    ways: Iterable[Way], front: Front, door: Door, serving: Serving, *, origins: Iterable[str]
 ) -> ASGIApp:
-    """Put all *ways* together, the first that fits taken. *mesh* is the trust domain, which every response names."""
-    busy = Busy(requests_max)
-    routes = [WayRoute(way, Endpoint(way, front, door, busy, mesh)) for way in ways]
+    """Put all *ways* together, the first that fits taken."""
+    routes = [WayRoute(way, Endpoint(way, front, door, serving)) for way in ways]
     allowed = list(origins)
     cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
-
-    async def elsewhere(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        return JSONResponse(_no_route(request, status), status, {MESH_HEADER: mesh})
-
-    return Starlette(
+    made = Starlette(
         routes=routes,
         middleware=[cors] if allowed else [],
-        exception_handlers={HTTPException: elsewhere},
+        exception_handlers={HTTPException: _elsewhere},
     )
+    # A redirection would go to whatever host the request names, before anybody has looked at that.
+    made.router.redirect_slashes = False
+    return made
+
+
+async def _elsewhere(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse(_no_route(request, error.status_code), error.status_code, error.headers)
 
 
 def _no_route(request: Request, status: int) -> dict[str, object]:

@@ -304,8 +304,9 @@ async def while_listened_to(
 ) -> None:
     """Wait for the end of *work*, which a client that goes away ends early; call *keep_alive* now and then meanwhile.
 
-    Raise ClientGone, or what *work* raises.
+    Raise ClientGone, what *work* raises, or why the hub has ended it.
     """
+    exchange.works(work)
     gone = asyncio.create_task(exchange.gone())
     try:
         while not work.done():
@@ -319,5 +320,5 @@ async def while_listened_to(
             task.cancel()
         await asyncio.wait({work, gone})
     if work.cancelled():
-        raise ClientGone("whoever asked went away")
+        raise exchange.interruption or ClientGone("whoever asked went away")
     work.result()

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from hub.certificate import keep_gateway_fresh
 from hub.gateway.access import Door
 from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
-from hub.gateway.app import application
+from hub.gateway.app import Serving, application
 from hub.gateway.listening import Listener, Tls
 from hub.gateway.ollama.routes import ROUTES as OLLAMA
 from hub.gateway.openai.routes import ROUTES as OPENAI
 from hub.gateway.openapi import described
+from hubspoke.http_marks import MESH_HEADER
 from pki.identity import TRUST_DOMAIN
 
 if TYPE_CHECKING:
@@ -44,16 +45,20 @@ def gateway(
     clock: Clock,
 ) -> Listener:
     """Take the gateway's ports; raise InvalidRequest when they, or the certificate, cannot be had."""
+    serving = Serving(settings.requests_max)
     app = application(
         (*WAYS, described(WAYS, version("hubspoke"))),
         front,
         Door(settings, keys, identities, hosts),
-        mesh=TRUST_DOMAIN,
-        requests_max=settings.requests_max,
+        serving,
         origins=settings.origins,
     )
     return Listener(
-        settings, app, _tls(settings, identities, partial(keep_gateway_fresh, files, hosts, clock), files)
+        settings,
+        app,
+        _tls(settings, identities, partial(keep_gateway_fresh, files, hosts, clock), files),
+        common={MESH_HEADER: TRUST_DOMAIN},
+        interrupt=serving.interrupt,
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from hubspoke.errors import MeshError
+
 BODY_BYTES_MAX: Final = 2 * MESSAGE_BYTES_MAX
 """Pictures travel as base64 here, a third longer than on the mesh, which has the last word on what is too much."""
 BODY_S_MAX: Final = 60.0
@@ -32,8 +34,11 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._is_over = False
+        self._work: asyncio.Task[object] | None = None
         self.has_begun = False
         """Whether the status has gone out, so that an error can only come as part of the body."""
+        self.interruption: MeshError | None = None
+        """Why its work was ended by the hub, if it was."""
         self.common: dict[str, str] = {}
         self.headers: Mapping[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
@@ -92,6 +97,18 @@ class Exchange:
                         return bytes(received)
         except TimeoutError as error:
             raise InvalidRequest(f"the request did not come within {BODY_S_MAX:g} s") from error
+
+    def works(self, work: asyncio.Task[object]) -> None:
+        """Let *work* be what an interruption ends."""
+        self._work = work
+        if self.interruption is not None:
+            work.cancel()
+
+    def interrupt(self, error: MeshError) -> None:
+        """End what is done for the client, which hears of *error*."""
+        self.interruption = error
+        if self._work is not None:
+            self._work.cancel()
 
     async def gone(self) -> None:
         """Wait until the client has gone away. To be called after `body`."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from hub.gateway.connection import Connection
 from hubspoke.errors import InvalidRequest
 from pki.errors import PkiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection is kept; clients' pools close theirs earlier, so that none meets a closing one."""
-STOP_GRACE_S: Final = 10
+STOP_GRACE_S: Final = 10.0
+"""How long answers may go on when the hub stops, before they end with an error."""
+TELL_S: Final = 2
+"""How long those errors may take on their way, and requests that were never whole."""
+CONNECTIONS_SPARE: Final = 256
+"""Connections that may be open beyond those of the requests that are served at a time; clients keep idle ones."""
 BACKLOG: Final = 256
 CERTIFICATE_LOOK_S: Final = 60.0
 """How often to see whether the certificate's file has changed."""
@@ -72,17 +77,6 @@ class Tls:
         return self.certificate.stat().st_mtime_ns, self.key.stat().st_mtime_ns
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP as uvicorn speaks it; the application learns of the client's certificate, which uvicorn keeps to itself."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Note who is there."""
-        super().connection_made(transport)
-        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        shown = None if tls is None else tls.getpeercert(binary_form=True)
-        self.app_state = {**self.app_state, "peer_certificate": shown}
-
-
 class Server(uvicorn.Server):
     """Leaves signals to the hub, which owns them."""
 
@@ -95,12 +89,23 @@ class Server(uvicorn.Server):
 class Listener:
     """The gateway's ports, which are taken at once, and served while `run` lasts."""
 
-    def __init__(self, settings: GatewayConfig, app: ASGIApp, tls: Tls) -> None:
+    def __init__(
+        self,
+        settings: GatewayConfig,
+        app: ASGIApp,
+        tls: Tls,
+        *,
+        common: Mapping[str, str],
+        interrupt: Callable[[], None],
+    ) -> None:
+        """Take the ports. *common* are headers of every response; *interrupt* ends all that is served, with an error."""
         wanted = [settings.port] if settings.ollama_port is None else [settings.port, settings.ollama_port]
         self._tls = tls
         self._context = None if is_loopback(settings.listen) else tls.context()
         self._sockets = [_bind(settings.listen, port) for port in wanted]
-        self._server = Server(_config(app, self._context))
+        self._server = Server(_config(settings, app, self._context, common))
+        self._interrupt = interrupt
+        self._last_call: asyncio.TimerHandle | None = None
         self.ports: tuple[int, ...] = tuple(taken.getsockname()[1] for taken in self._sockets)
         """The ports, in the order of the settings."""
 
@@ -110,18 +115,23 @@ class Listener:
         return "http" if self._context is None else "https"
 
     async def run(self) -> None:
-        """Serve until `stop`; answers that are under way then end within `STOP_GRACE_S`."""
-        if self._context is None:
-            await self._server.serve(self._sockets)
-            return
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(_watch(self._tls, self._context))
-            await self._server.serve(self._sockets)
-            watching.cancel()
+        """Serve until `stop`; answers that are under way then end within `STOP_GRACE_S`, or with an error."""
+        try:
+            if self._context is None:
+                await self._server.serve(self._sockets)
+                return
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(_watch(self._tls, self._context))
+                await self._server.serve(self._sockets)
+                watching.cancel()
+        finally:
+            if self._last_call is not None:
+                self._last_call.cancel()
 
     def stop(self) -> None:
         """Let nobody in any more, and let `run` come to its end."""
         self._server.should_exit = True
+        self._last_call = asyncio.get_running_loop().call_later(STOP_GRACE_S, self._interrupt)
 
 
 def is_loopback(host: str) -> bool:
@@ -132,22 +142,26 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(
+    settings: GatewayConfig, app: ASGIApp, context: ssl.SSLContext | None, common: Mapping[str, str]
+) -> uvicorn.Config:
     more: dict[str, Any] = (
         {} if context is None else {"ssl_context_factory": lambda _config, _default: context}
     )
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # or anybody could pretend to be on this machine
         server_header=False,
+        headers=list(common.items()),
+        limit_concurrency=settings.requests_max + CONNECTIONS_SPARE,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=STOP_GRACE_S,
+        timeout_graceful_shutdown=round(STOP_GRACE_S) + TELL_S,
         **more,
     )
 

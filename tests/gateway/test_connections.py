@@ -1,0 +1,171 @@
+"""Clients that are not let in, send too much or too little, or take nothing: none of them uses the hub up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hub.config import GatewayConfig
+from hub.gateway import connection, listening
+from hubspoke.http_marks import MESH_HEADER
+from tests.fakes.engine import FakeEngine, a_model
+from tests.fakes.real_hub import WAIT_S
+from tests.gateway.conftest import a_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.gateway.conftest import Gateway
+
+ASK = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+CHAT = "/v1/chat/completions"
+MUCH = "x" * 100_000
+
+
+class Wire:
+    """A connection, as bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *parts: bytes) -> None:
+        self.writer.write(b"".join(parts))
+
+    async def status(self) -> int:
+        """Read one response with its body."""
+        async with asyncio.timeout(WAIT_S):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            assert f"\r\n{MESH_HEADER}: ".encode() in head
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await self.reader.readexactly(length)
+        return int(head.split()[1])
+
+    async def is_closed(self) -> None:
+        """Wait until the hub closes it."""
+        async with asyncio.timeout(WAIT_S):
+            try:
+                while await self.reader.read(65_536):
+                    pass
+            except ConnectionResetError:
+                pass
+
+
+@asynccontextmanager
+async def a_wire(gateway: Gateway) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.hub.ports.gateway[0])
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+
+
+def asked(gateway: Gateway, *headers: str, body: object = ASK) -> bytes:
+    """Give a question as bytes."""
+    content = json.dumps(body).encode()
+    lines = (
+        f"POST {CHAT} HTTP/1.1",
+        "host: localhost",
+        f"authorization: Bearer {gateway.key}",
+        *headers,
+        f"content-length: {len(content)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + content
+
+
+async def test_headers_without_end_are_refused(gateway: Gateway) -> None:
+    async with a_wire(gateway) as wire:
+        wire.send(b"GET / HTTP/1.1\r\n", b"x-more: 1\r\n" * 100_000)
+        assert await wire.status() == 431
+        await wire.is_closed()
+
+
+async def test_one_header_without_end_is_refused(gateway: Gateway) -> None:
+    async with a_wire(gateway) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nx-more: ", b"1" * 1_000_000)
+        assert await wire.status() == 431
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HT"])
+async def test_who_sends_no_whole_request_is_not_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S_MAX", 0.05)
+    async with a_wire(gateway) as wire:
+        wire.send(sent)
+        await wire.is_closed()
+
+
+async def test_who_was_refused_and_sends_on_is_not_read_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_wire(gateway) as wire:
+        wire.send(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{")
+        monkeypatch.setattr(connection, "HEAD_S_MAX", 0.05)
+        assert await wire.status() == 401
+        wire.send(b"{")
+        await wire.is_closed()
+
+
+async def test_more_connections_than_there_is_room_for_are_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "CONNECTIONS_SPARE", 2)
+    async with (
+        a_gateway(tmp_path, GatewayConfig(port=0, requests_max=1)) as gateway,
+        a_wire(gateway) as first,
+        a_wire(gateway) as second,
+        a_wire(gateway) as third,
+    ):
+        await third.is_closed()
+        for wire in (first, second):
+            wire.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert await wire.status() == 200
+
+
+async def test_a_client_that_takes_nothing_gives_its_place_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.1)
+    engine = FakeEngine(a_model(), script=[MUCH] * 500)
+    async with (
+        a_gateway(tmp_path, GatewayConfig(port=0, requests_max=1)) as gateway,
+        gateway.spoke(engine),
+        a_wire(gateway) as wire,
+    ):
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        wire.send(asked(gateway, body={**ASK, "stream": True}))
+        async with asyncio.timeout(WAIT_S):
+            await engine.closed.acquire()
+            engine.script = ("hello",)
+            while (await gateway.http.post(CHAT, json=ASK)).status_code != 200:
+                pass
+
+
+async def test_a_wish_for_another_protocol_does_not_cost_the_body(gateway: Gateway) -> None:
+    wish = ("connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "http2-settings: AAEAAEAAAAIAAAAB")
+    async with gateway.spoke(FakeEngine(a_model())), a_wire(gateway) as wire:
+        for _ in range(2):
+            wire.send(asked(gateway, *wish))
+            assert await wire.status() == 200
+
+
+async def test_what_is_no_http_is_answered_by_the_mesh_too(gateway: Gateway) -> None:
+    async with a_wire(gateway) as wire:
+        wire.send(b"\x16\x03\x01\x02\x00\r\n\r\n")
+        assert await wire.status() == 400
+
+
+async def test_a_path_with_a_slash_too_many_leads_nowhere_else(gateway: Gateway) -> None:
+    response = await gateway.http.post(f"{CHAT}/", json=ASK, headers={"host": "evil.example"})
+    assert (response.status_code, response.headers[MESH_HEADER]) == (404, "hubspoke.internal")
+
+
+async def test_a_wrong_method_is_told_which_are_right(gateway: Gateway) -> None:
+    response = await gateway.http.put(CHAT, json=ASK)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
