@@ -76,7 +76,7 @@ async def dial(
     if winner is None:
         raise Unreachable(
             f"no hub at {', '.join(addresses)} answers. Is hub-server running and its port "
-            "open? A certificate that has expired or was revoked looks the same from here."
+            "open? `hubspoke doctor` finds out."
         )
     return winner
 

@@ -14,6 +14,7 @@ from hubspoke import enrol, notify
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
+from hubspoke.diagnosis.node import reason
 from hubspoke.errors import PermissionDenied, Unauthenticated, Unreachable
 from hubspoke.renewal import keep_fresh
 from hubspoke.signals import stop_signals
@@ -134,7 +135,12 @@ class Agent:
         self._identity = await asyncio.to_thread(self._load_identity)
         anchors = await asyncio.to_thread(self._files.load_anchors, now=self._clock.now())
         hubs = self._hubs or (await asyncio.to_thread(self._files.load_addresses)).mesh
-        return await dial(hubs, channel_credentials(self._identity, anchors))
+        try:
+            return await dial(hubs, channel_credentials(self._identity, anchors))
+        except Unreachable as error:
+            # Every refusal of TLS looks like a hub that is down, so this machine looks for itself.
+            why = await reason(self._files, hubs, self._clock.now())
+            raise Unreachable(why or error.message) from error
 
     async def _renew(self) -> StoredIdentity:
         try:

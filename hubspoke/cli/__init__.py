@@ -19,6 +19,7 @@ COMMANDS = {
     "rm": Row("hubspoke.cli.rm", "Delete a model from the disks of spokes."),
     "load": Row("hubspoke.cli.load", "Bring a model into memory, and keep it there if you like."),
     "unload": Row("hubspoke.cli.unload", "Take a model out of memory."),
+    "doctor": Row("hubspoke.cli.doctor", "Find out why this machine is not in the mesh, and what mends it."),
     "completion": Row("hubspoke.cli.completion", "Make your shell complete all of this."),
     "version": Row("hubspoke.cli.version", "Show what is installed."),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,12 @@ def warning(about: str, what: str, mend: str) -> Finding:
 def bad(about: str, what: str, mend: str) -> Finding:
     """Find what is in the way."""
     return Finding(Grade.BAD, about, what, mend)
+
+
+def softened(finding: Finding) -> Finding:
+    """Take a hub's address that fails for a warning, where another one leads to the hub."""
+    is_in_the_way = finding.grade is Grade.BAD and finding.about.startswith("hub ")
+    return replace(finding, grade=Grade.WARNING) if is_in_the_way else finding
 
 
 def worst(findings: Sequence[Finding]) -> Finding | None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from pki.address import Address
 
 AUTHORITY_WARNED: Final = timedelta(days=90)
 """How long before an authority's end everybody is warned: long enough for a rotation that nobody has to hurry."""
@@ -55,7 +54,7 @@ class Outcome(StrEnum):
 class Seen:
     """What a try at *address* has shown: the hub's certificate if one came, and its clock if it answered."""
 
-    address: Address
+    address: str
     outcome: Outcome
     hub: Span | None = None
     hub_time: datetime | None = None
@@ -118,7 +117,7 @@ def of_hub(seen: Seen, now: datetime) -> tuple[Finding, ...]:
 def _of_hub_at_another_time(about: str, hub: Span, now: datetime) -> Finding:
     if now < hub.not_before:
         what = (
-            f"the hub's certificate begins only in {_span(hub.not_before - now)} by this machine's clock: "
+            f"by this machine's clock the hub's certificate begins only in {_span(hub.not_before - now)}: "
             "the clock here is behind, or the hub's is ahead"
         )
         return bad("clock", what, SET_THE_CLOCK)

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.diagnosis import judge
-from hubspoke.diagnosis.findings import bad, worst
-from hubspoke.diagnosis.judge import Span
+from hubspoke.diagnosis.findings import bad, softened, worst
+from hubspoke.diagnosis.judge import Outcome, Span
 from hubspoke.diagnosis.probe import Holder, look
 from pki.errors import PkiError
 
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hubspoke.diagnosis.findings import Finding
-    from pki.address import Address
     from pki.files import NodeFiles
 
 HUBS_LOOKED_AT_MAX: Final = 16
 
 
-async def of_node(files: NodeFiles, hubs: Sequence[Address], now: datetime) -> tuple[Finding, ...]:
+async def of_node(files: NodeFiles, hubs: Sequence[str], now: datetime) -> tuple[Finding, ...]:
     """Look at the identity in *files*, and from there at *hubs*, else at those that it came with."""
     found: list[Finding] = []
     try:
@@ -39,10 +38,13 @@ async def of_node(files: NodeFiles, hubs: Sequence[Address], now: datetime) -> t
     )
     holder = Holder(files.identity, own, anchors)
     seen = await asyncio.gather(*(look(address, holder) for address in addresses[:HUBS_LOOKED_AT_MAX]))
-    return (*found, *(finding for one in seen for finding in judge.of_hub(one, now)))
+    judged = [finding for one in seen for finding in judge.of_hub(one, now)]
+    if any(one.outcome is Outcome.ANSWERS for one in seen):
+        judged = [softened(finding) for finding in judged]
+    return (*found, *judged)
 
 
-async def reason(files: NodeFiles, hubs: Sequence[Address], now: datetime) -> str:
+async def reason(files: NodeFiles, hubs: Sequence[str], now: datetime) -> str:
     """Say in one sentence why this machine is not in the mesh, and what mends it; empty when nothing is in the way."""
     found = worst(await of_node(files, hubs, now))
     return "" if found is None else found.sentence

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from pki.address import Address
     from pki.credential import StoredIdentity
 
 STEP_TIMEOUT_S: Final = 3.0
@@ -48,7 +47,7 @@ class Holder:
     anchors: tuple[x509.Certificate, ...]
 
 
-async def look(address: Address, holder: Holder) -> Seen:
+async def look(address: str, holder: Holder) -> Seen:
     """Try *address* as far as it goes. Nothing but a certificate is shown to what has not proved to be the hub."""
     hub: Span | None = None
     try:
@@ -59,7 +58,7 @@ async def look(address: Address, holder: Holder) -> Seen:
         return Seen(address, _meaning(error), hub=hub)
 
 
-async def _certificate_at(address: Address) -> Span:
+async def _certificate_at(address: str) -> Span:
     """Read the certificate that is shown there, without believing it: its times tell a wrong clock."""
     unbelieving = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unbelieving.check_hostname = False
@@ -70,7 +69,7 @@ async def _certificate_at(address: Address) -> Span:
     return Span(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
 
 
-async def _handshake(address: Address, holder: Holder) -> None:
+async def _handshake(address: str, holder: Holder) -> None:
     """Shake hands as gRPC does, and wait for the hub's first word; EOFError when it hangs up instead."""
     believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     believing.load_verify_locations(cadata=pem.write(holder.anchors).decode())
@@ -83,7 +82,7 @@ async def _handshake(address: Address, holder: Holder) -> None:
 
 @asynccontextmanager
 async def _connected(
-    address: Address, settings: ssl.SSLContext
+    address: str, settings: ssl.SSLContext
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     settings.minimum_version = ssl.TLSVersion.TLSv1_3
     settings.set_alpn_protocols(["h2"])
@@ -98,7 +97,7 @@ async def _connected(
         writer.transport.abort()
 
 
-async def _who_am_i(address: Address, holder: Holder, hub: Span) -> Seen:
+async def _who_am_i(address: str, holder: Holder, hub: Span) -> Seen:
     """Ask the hub for its opinion, and its time."""
     credentials = channel_credentials(holder.own, holder.anchors)
     try:

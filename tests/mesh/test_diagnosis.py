@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ import pytest
 
 from hubspoke.clock import SystemClock
 from hubspoke.diagnosis.findings import Grade
+from hubspoke.diagnosis.hub import of_hub_here
 from hubspoke.diagnosis.judge import Outcome
 from hubspoke.diagnosis.node import of_node, reason
 from hubspoke.diagnosis.probe import Holder, look
@@ -23,14 +26,17 @@ from pki.files import HubFiles
 from pki.identity import Role
 from pki.keys import new_key
 from tests.fakes.certs import Shape, issue, make_mesh
+from tests.fakes.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from pki.files import NodeFiles
     from tests.fakes.real_hub import RealHub
 
 CLOCK = SystemClock()
+HUBSPOKE = (sys.executable, "-c", "from hubspoke.cli import main; main()")
 
 
 def holder(files: NodeFiles) -> Holder:
@@ -73,7 +79,7 @@ async def test_a_machine_that_is_in_the_mesh_finds_nothing_in_the_way(hub: RealH
 
 
 @pytest.mark.parametrize(
-    ("minutes", "words"), [(-10, "begins only in 5 minutes"), (10, "10 minutes ahead of the hub's")]
+    ("minutes", "words"), [(-10, "so the clock is behind"), (10, "10 minutes ahead of the hub's")]
 )
 async def test_a_clock_that_is_ten_minutes_off_is_told(
     hub: RealHub, den: NodeFiles, minutes: int, words: str
@@ -145,3 +151,40 @@ async def test_a_damaged_file_is_told_with_what_mends_it(den: NodeFiles) -> None
     assert (finding.grade, finding.about) == (Grade.BAD, "files")
     assert str(den.anchors) in finding.what
     assert finding.mend
+
+
+async def test_an_address_that_fails_is_only_a_warning_where_another_one_leads_to_the_hub(
+    hub: RealHub, den: NodeFiles
+) -> None:
+    hubs = [nowhere(), Address(hub.mesh)]
+    found = await of_node(den, hubs, CLOCK.now())
+    assert [finding.grade for finding in found if finding.about == f"hub {hubs[0]}"] == [Grade.WARNING]
+    assert await reason(den, hubs, CLOCK.now()) == ""
+
+
+async def test_the_command_says_what_is_in_the_way_of_everything_on_this_machine(
+    hub: RealHub, den: NodeFiles, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    den.directory.rename(state / "spoke")
+    command = (*HUBSPOKE, "doctor", "--state-dir", str(state), "--json")
+    well = await Home(tmp_path).run(*command, "--hub", hub.mesh)
+    assert (well.status, well.errors) == (0, "")
+    ill = await Home(tmp_path).run(*command, "--hub", nowhere())
+    (finding,) = [row for row in json.loads(ill.output)["findings"] if row["grade"] == "bad"]
+    assert (ill.status, finding["of"]) == (1, "spoke")
+    assert "nothing listens" in finding["what"]
+    assert "start `hub-server`" in finding["mend"]
+
+
+async def test_a_hub_looks_at_its_own_keys(hub: RealHub) -> None:
+    files = HubFiles(hub.directory / "hub")
+    found = await of_hub_here(files, CLOCK.now())
+    assert not [finding for finding in found if finding.grade is Grade.BAD]
+    soon = await of_hub_here(files, CLOCK.now() + timedelta(days=1_800))
+    assert "issuer of hubs ends in 2" in soon[0].what
+    assert "pki rotate" in soon[0].mend
+    files.authorities.key("node-issuing").chmod(0o644)
+    (_, exposed, *_) = await of_hub_here(files, CLOCK.now())
+    assert "chmod 600" in exposed.what
