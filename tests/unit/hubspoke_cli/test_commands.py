@@ -78,6 +78,7 @@ class TestAsk:
             {
                 "event": "finished",
                 "reason": "stop",
+                "stop": "",
                 "usage": {
                     "prompt_tokens": 3,
                     "output_tokens": 1,
