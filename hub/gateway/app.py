@@ -12,16 +12,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from hub.gateway.access import Principal
+from hub.gateway.advice import NOT_AGAIN, advice
 from hub.gateway.asking import ClientGone
-from hub.gateway.exchange import Exchange
-from hubspoke.errors import InternalError, MeshError, QueueFull, Unreachable, status_of
+from hub.gateway.exchange import JSON, Exchange
+from hubspoke.errors import InternalError, MeshError, QueueFull, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import msgspec
     from starlette.requests import Request
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id")
 """OpenAI's clients look for the one, Anthropic's for the other."""
-METHOD_NOT_ALLOWED: Final = 405
 
 
 class Dialect(Protocol):
@@ -44,6 +44,10 @@ class Dialect(Protocol):
 
     def error(self, error: MeshError, request_id: str) -> tuple[int, bytes]:
         """Give the status and the body of an error."""
+        ...
+
+    def missing(self, status: int, message: str, request_id: str) -> bytes:
+        """Give the body for a request that no route takes: 404, or 405 where other methods have one."""
         ...
 
 
@@ -102,7 +106,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, and let nothing internal out."""
         exchange = Exchange(scope, receive, send)
-        request_id = f"req_{secrets.token_hex(8)}"
+        request_id = _new_id()
         exchange.common |= dict.fromkeys(REQUEST_ID_HEADERS, request_id)
         try:
             await self._serve(exchange)
@@ -128,7 +132,9 @@ class Endpoint:
             log.error("response broke off", extra={"request_id": request_id, "reason": error.reason})
             raise error
         status, body = self._way.dialect.error(error, request_id)
-        await exchange.respond(status, body, headers=_advice(error, exchange))
+        may_have_run = "x-hubspoke-spoke" in exchange.common
+        told = advice(error, may_have_run=may_have_run, now=self._front.now())
+        await exchange.respond(status, body, headers=told)
 
 
 class WayRoute(Route):
@@ -146,42 +152,37 @@ class WayRoute(Route):
 
 
 def application(
-    ways: Iterable[Way], front: Front, door: Door, serving: Serving, *, origins: Iterable[str]
+    ways: Iterable[Way],
+    front: Front,
+    door: Door,
+    serving: Serving,
+    *,
+    origins: Iterable[str],
+    dialect_of: Callable[[Request], Dialect],
 ) -> ASGIApp:
-    """Put all *ways* together, the first that fits taken."""
+    """Put all *ways* together, the first that fits taken. *dialect_of* says who may have sent what fits none."""
     routes = [WayRoute(way, Endpoint(way, front, door, serving)) for way in ways]
     allowed = list(origins)
     cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
+
+    async def elsewhere(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        message = f"{request.method} {request.url.path} is nothing that this gateway serves; /openapi.json lists what it does"
+        request_id = _new_id()
+        body = dialect_of(request).missing(error.status_code, message, request_id)
+        headers = {**(error.headers or {}), **dict.fromkeys(REQUEST_ID_HEADERS, request_id), **NOT_AGAIN}
+        return Response(body, error.status_code, headers, JSON)
+
     made = Starlette(
         routes=routes,
         middleware=[cors] if allowed else [],
-        exception_handlers={HTTPException: _elsewhere},
+        exception_handlers={HTTPException: elsewhere},
     )
     # A redirection would go to whatever host the request names, before anybody has looked at that.
     made.router.redirect_slashes = False
     return made
 
 
-async def _elsewhere(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return JSONResponse(_no_route(request, error.status_code), error.status_code, error.headers)
-
-
-def _no_route(request: Request, status: int) -> dict[str, object]:
-    code = "method_not_allowed" if status == METHOD_NOT_ALLOWED else "not_found"
-    message = f"{request.method} {request.url.path} is nothing that this gateway serves; /openapi.json lists what it does"
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-
-
-def _advice(error: MeshError, exchange: Exchange) -> Mapping[str, str]:
-    """Say to clients that try again by themselves whether and when: work that may have run must not run thrice."""
-    headers: dict[str, str] = {}
-    retry_after_s = error.figures.get("retry_after_s")
-    if retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(float(retry_after_s))))
-    elif status_of(error).http in {429, 503}:
-        headers["retry-after"] = "1"
-    if "x-hubspoke-spoke" in exchange.common:
-        headers["x-should-retry"] = "false"
-    return headers
+def _new_id() -> str:
+    return f"req_{secrets.token_hex(8)}"

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from hub.certificate import keep_gateway_fresh
 from hub.gateway.access import Door
+from hub.gateway.anthropic.errors import Anthropic
 from hub.gateway.anthropic.routes import ROUTES as ANTHROPIC
+from hub.gateway.anthropic.routes import VERSION_HEADER
 from hub.gateway.app import Serving, application
 from hub.gateway.listening import Listener, Tls
+from hub.gateway.ollama.errors import Ollama
 from hub.gateway.ollama.routes import ROUTES as OLLAMA
+from hub.gateway.openai.errors import OpenAi
 from hub.gateway.openai.routes import ROUTES as OPENAI
 from hub.gateway.openapi import described
 from hubspoke.http_marks import MESH_HEADER
@@ -21,7 +25,10 @@ from pki.identity import TRUST_DOMAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import Request
+
     from hub.config import GatewayConfig
+    from hub.gateway.app import Dialect
     from hub.gateway.front import Front
     from hub.identities import Identities
     from hub.keys import Keys
@@ -52,6 +59,7 @@ def gateway(
         Door(settings, keys, identities, hosts),
         serving,
         origins=settings.origins,
+        dialect_of=dialect_of,
     )
     return Listener(
         settings,
@@ -60,6 +68,16 @@ def gateway(
         common={MESH_HEADER: TRUST_DOMAIN},
         interrupt=serving.interrupt,
     )
+
+
+def dialect_of(request: Request) -> Dialect:
+    """Say whose client has sent a request that no route takes: it reads errors of its own dialect alone."""
+    path = request.url.path
+    if path in {"/", "/api"} or path.startswith("/api/"):
+        return Ollama()
+    if VERSION_HEADER in request.headers or path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return Anthropic()
+    return OpenAi()
 
 
 def _tls(settings: GatewayConfig, identities: Identities, renew: Callable[[], None], files: HubFiles) -> Tls:

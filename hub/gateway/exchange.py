@@ -21,6 +21,8 @@ BODY_BYTES_MAX: Final = 2 * MESSAGE_BYTES_MAX
 BODY_S_MAX: Final = 60.0
 """How long a client may take to send its request."""
 
+DEGRADED_HEADER: Final = "x-hubspoke-degraded-from"
+
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
@@ -77,6 +79,11 @@ class Exchange:
         """The client's certificate as DER, when it has shown one of this mesh; the connection has verified it."""
         shown: bytes | None = self._scope.get("state", {}).get("peer_certificate")
         return shown
+
+    def degrade(self, wanted: str) -> None:
+        """Say on the response that *wanted* was asked for and is not done, as the answer is worth having without."""
+        told = [self.common[DEGRADED_HEADER]] if DEGRADED_HEADER in self.common else []
+        self.common[DEGRADED_HEADER] = ", ".join([*told, wanted])
 
     async def body(self) -> bytes:
         """Read the whole request; raise RequestTooLarge, or InvalidRequest when it does not come."""

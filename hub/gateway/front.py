@@ -99,6 +99,8 @@ class Front:
         is_batch = Priority.BATCH in {request.priority, None if key is None else key.priority}
         priority = Priority.BATCH if is_batch else Priority.INTERACTIVE
         name = self.names.choose(request, key)
+        if wanted := self.names.rather(request.model, name):
+            exchange.degrade(wanted)
         resolved = asking.checked(replace(request, model=name, priority=priority))
         self._admit(exchange, key)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -43,33 +44,47 @@ class Names:
         self._meanings |= {canonical(role): models for role, models in roles.items() if models}
         self._own = (*aliases, *(role for role, models in roles.items() if models))
 
-    def models(self) -> tuple[ModelSummary, ...]:
-        """List the models that can be asked, the most replicated first."""
+    def models(self, key: ApiKey | None = None) -> tuple[ModelSummary, ...]:
+        """List the models that *key* may ask, the most replicated first, each with the names that it may ask it by."""
         at = partial(time_of_day, self._clock)
-        return catalogue.models(self._sessions.registry, self._sessions.traffic(), at)
+        all_models = catalogue.models(self._sessions.registry, self._sessions.traffic(), at)
+        if key is None or not key.models:
+            return all_models
+        named = (
+            replace(model, names=tuple(name for name in model.names if may_ask(key, name)))
+            for model in all_models
+        )
+        return tuple(model for model in named if model.names)
 
-    def listed(self) -> Mapping[str, ModelSummary]:
-        """Give every name with its model, those of the models themselves first."""
+    def listed(self, key: ApiKey | None) -> Mapping[str, ModelSummary]:
+        """Give every name that *key* may ask with its model, those of the models themselves first."""
         found: dict[str, ModelSummary] = {}
-        for model in self.models():
+        for model in self.models(key):
             for name in model.names:
                 found.setdefault(name, model)  # of several, the most replicated, as asking for it would
         for name in self._own:
-            for model in self.candidates(name)[:1]:
+            for model in self.candidates(name, key)[:1]:
                 found.setdefault(name, model)
         return found
 
-    def candidates(self, name: str) -> tuple[ModelSummary, ...]:
-        """Give the models that *name* may end up with: one, all of them for AUTO, none when no spoke has it."""
+    def candidates(self, name: str, key: ApiKey | None) -> tuple[ModelSummary, ...]:
+        """Give the models that *name* may end up with for *key*: one, or for AUTO all that it may ask; none if there is none."""
         try:
-            return self.models() if self._is_auto(name) else (self.model(name),)
-        except UnknownModel:
+            if self._is_auto(name):
+                return self.models(None if key is not None and may_ask(key, name) else key)
+            return (self.shown(name, key),)
+        except (UnknownModel, PermissionDenied):
             return ()
 
+    def shown(self, name: str, key: ApiKey | None) -> ModelSummary:
+        """Give what `model` does; raise PermissionDenied for a name that *key* may not ask."""
+        if self._is_auto(name):
+            return next(iter(self.candidates(name, key)), None) or self.model(name)
+        self._check_may(name, self._meant(name), key)
+        return self.model(name)
+
     def model(self, name: str) -> ModelSummary:
-        """Give the model that *name* means, for AUTO the most replicated; raise UnknownModel, with names that come close."""
-        if self._is_auto(name) and (models := self.models()):
-            return models[0]
+        """Give the model that *name* means; raise UnknownModel, with names that come close."""
         key = catalogue.resolve(self._sessions.registry, self._meant(name)).key
         for model in self.models():
             if model.key == key:
@@ -91,16 +106,25 @@ class Names:
             may = partial(_may, key, asked.model)
             return catalogue.automatic(self._sessions.registry, needs(asked), may)
         name = self._meant(asked.model)
-        if key is not None and not _may(key, asked.model, name):
-            raise _not_for(key, asked.model)
+        self._check_may(asked.model, name, key)
         return name
+
+    def rather(self, asked: str, chosen: str) -> str:
+        """Give the model that a role wants first, when *chosen* only stands in for it; "" otherwise."""
+        meant = self._meanings.get(canonical(asked), ())
+        is_second_choice = len(meant) > 1 and chosen != meant[0] and not self._is_auto(asked)
+        return meant[0] if is_second_choice else ""
 
     def require_own(self, name: str, key: ApiKey | None) -> None:
         """Raise InvalidRequest for a name that only stands for models, PermissionDenied for one that *key* may not ask."""
         if canonical(name) in self._meanings or self._is_auto(name):
             raise InvalidRequest(f"{name!r} only stands for other models; name the one that is meant")
-        if key is not None and not _may(key, name, name):
-            raise _not_for(key, name)
+        self._check_may(name, name, key)
+
+    @staticmethod
+    def _check_may(asked: str, name: str, key: ApiKey | None) -> None:
+        if key is not None and not _may(key, asked, name):
+            raise PermissionDenied(f"this key may not ask {asked!r}; ask for {' or '.join(key.models)}")
 
     def _is_auto(self, name: str) -> bool:
         meant = self._meanings.get(canonical(name), (name,))
@@ -113,10 +137,6 @@ class Names:
             present = {canonical(known) for model in self.models() for known in (*model.names, model.key)}
             return next((model for model in meant if canonical(model) in present), meant[0])
         return meant[0]
-
-
-def _not_for(key: ApiKey, name: str) -> PermissionDenied:
-    return PermissionDenied(f"this key may not ask {name!r}; ask for {' or '.join(key.models)}")
 
 
 def _may(key: ApiKey | None, asked: str, name: str) -> bool:

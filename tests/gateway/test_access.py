@@ -129,6 +129,63 @@ async def test_a_key_for_a_model_is_good_for_the_names_that_stand_for_it(tmp_pat
     assert {"gpt-4o-mini", "orchestrator"} <= set(listed)
 
 
+async def test_what_a_key_may_not_ask_is_not_listed_for_it(tmp_path: Path) -> None:
+    settings = GatewayConfig(port=0, aliases={"small": "tiny", "big": "large", "any": "auto"})
+    async with a_gateway(tmp_path, settings, RolesConfig(orchestrator=("large", "tiny"))) as gateway:
+        narrow = {"authorization": f"Bearer {await gateway.new_key(KeyPlan('narrow', models=('tiny',)))}"}
+        roles = {"authorization": f"Bearer {await gateway.new_key(KeyPlan('roles', models=('orch*',)))}"}
+        other = a_model("large", digest="sha256:" + "b" * 64)
+        seen = {}
+        async with gateway.spoke(FakeEngine(other, a_model("tiny"))):
+            for who, headers in (("all", {}), ("narrow", narrow), ("roles", roles)):
+                openai = (await gateway.http.get("/v1/models", headers=headers)).json()["data"]
+                version = {**headers, "anthropic-version": "2023-06-01"}
+                anthropic = (await gateway.http.get("/v1/models", headers=version)).json()["data"]
+                tags = (await gateway.http.get("/api/tags", headers=headers)).json()["models"]
+                loaded = (await gateway.http.get("/api/ps", headers=headers)).json()["models"]
+                names = {model["id"] for model in openai}
+                assert {model["id"] for model in anthropic} == names
+                assert {model["name"].removesuffix(":latest") for model in tags} == names
+                seen[who] = names, {model["name"] for model in loaded}
+            shown = [
+                (await gateway.http.get("/v1/models/large", headers=narrow)).status_code,
+                (await gateway.http.get("/v1/models/any", headers=narrow)).json()["spokes"],
+                (await gateway.http.post("/api/show", json={"model": "large"}, headers=narrow)).status_code,
+                (await gateway.http.post("/api/show", json={"model": "tiny"}, headers=narrow)).status_code,
+            ]
+    assert seen == {
+        "all": (
+            {"tiny", "large", "small", "big", "any", "orchestrator"},
+            {"tiny:latest", "large:latest"},
+        ),
+        "narrow": ({"tiny", "small", "any"}, {"tiny:latest"}),
+        "roles": ({"orchestrator"}, set()),
+    }
+    assert shown == [403, ["den"], 403, 200]
+
+
+async def test_a_role_that_a_second_choice_plays_says_whom_it_stands_in_for(tmp_path: Path) -> None:
+    settings = GatewayConfig(port=0, aliases={"gpt-4o": "tiny"})
+    roles = RolesConfig(orchestrator=("large", "tiny"))
+    async with a_gateway(tmp_path, settings, roles) as gateway:
+        engines = FakeEngine(a_model()), FakeEngine(a_model("large", digest="sha256:" + "b" * 64))
+
+        async def told(model: str) -> str | None:
+            response = await gateway.http.post(CHAT, json=ASK | {"model": model})
+            assert response.status_code == 200
+            return response.headers.get("x-hubspoke-degraded-from")
+
+        async with gateway.spoke(engines[0]):
+            assert [await told(name) for name in ("orchestrator", "gpt-4o", "tiny", "auto")] == [
+                "large",
+                None,
+                None,
+                None,
+            ]
+            async with gateway.spoke(engines[1], "attic"):
+                assert await told("orchestrator") is None
+
+
 async def test_a_rate_that_is_used_up_is_told_with_when_to_come_back(gateway: Gateway) -> None:
     key = await gateway.new_key(KeyPlan("slow", requests_per_minute=1))
     headers = {"authorization": f"Bearer {key}"}
@@ -138,6 +195,7 @@ async def test_a_rate_that_is_used_up_is_told_with_when_to_come_back(gateway: Ga
     assert (first.status_code, first.headers["x-ratelimit-remaining-requests"]) == (200, "0")
     assert (second.status_code, second.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert 55 <= int(second.headers["retry-after"]) <= 60
+    assert "x-should-retry" not in second.headers
 
 
 async def test_tokens_are_metered_and_a_day_that_is_used_up_is_told(gateway: Gateway) -> None:
@@ -148,6 +206,8 @@ async def test_tokens_are_metered_and_a_day_that_is_used_up_is_told(gateway: Gat
         refused = await gateway.http.post(CHAT, json=ASK | {"stream": True}, headers=headers)
         (info,) = [key for key in await admin.keys() if key.plan.name == "small"]
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert refused.headers["x-should-retry"] == "false"
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
     (usage,) = info.usage
     assert (usage.model, usage.requests, usage.prompt_tokens, usage.output_tokens) == ("tiny", 1, 7, 2)
 

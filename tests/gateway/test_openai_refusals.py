@@ -68,6 +68,7 @@ async def test_what_cannot_be_done_is_refused_before_anybody_works(
             assert (response.status_code, error["param"]) == (status, None)
             assert says in error["message"]
             assert error["request_id"] == response.headers["x-request-id"]
+            assert response.headers["x-should-retry"] == "false"
     assert engine.requests == []
 
 

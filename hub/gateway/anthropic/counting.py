@@ -33,8 +33,9 @@ async def count_tokens(front: Front, exchange: Exchange, principal: Principal) -
     A model with a free slot is asked for one token, and its engine has then counted the prompt, and has it in its cache.
     Otherwise nothing is loaded or kept waiting for a mere number: the bytes are counted, and a header says so.
     """
-    asked = as_able(front, exchange, request(parse(await exchange.body(), MessagesBody), max_tokens=1))
-    known = front.names.candidates(asked.model)
+    wanted = request(parse(await exchange.body(), MessagesBody), max_tokens=1)
+    asked = as_able(front, exchange, principal, wanted)
+    known = front.names.candidates(asked.model, principal.key)
     counted = 0
     if not known or any(_has_free_slot(model) for model in known):
         # One token is neither a call nor valid JSON: what the answer has to be is left out.

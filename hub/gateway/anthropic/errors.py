@@ -61,6 +61,12 @@ class Anthropic:
         """Give the status and the body of an error."""
         return kind_of(error).status, msgspec.json.encode(described(error, request_id))
 
+    def missing(self, status: int, message: str, request_id: str) -> bytes:
+        """Give the body for a request that no route takes."""
+        kind = _NOT_FOUND if status == _NOT_FOUND.status else _INVALID
+        told = {"type": kind.type, "message": message}
+        return msgspec.json.encode({"type": "error", "error": told, "request_id": request_id})
+
 
 def described(error: MeshError, request_id: str) -> dict[str, object]:
     """Give the whole body of an error, which is the same in a stream; *reason* and figures are what a mesh adds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from hub.gateway.front import Front
     from hubspoke.types import Request
 
-DEGRADED_HEADER: Final = "x-hubspoke-degraded-from"
-"""Names what was asked for and is not done, where the answer is worth having without."""
-
 
 async def messages(front: Front, exchange: Exchange, principal: Principal) -> None:
     """Answer a conversation."""
     body = parse(await exchange.body(), MessagesBody)
-    request = as_able(front, exchange, message_request(body))
+    request = as_able(front, exchange, principal, message_request(body))
     if body.stream:
         voice = MessageVoice(exchange.common[REQUEST_ID_HEADERS[0]])
         await front.stream(exchange, principal, request, voice)
@@ -37,14 +34,14 @@ async def messages(front: Front, exchange: Exchange, principal: Principal) -> No
     await exchange.respond(200, msgspec.json.encode(message(answer)))
 
 
-def as_able(front: Front, exchange: Exchange, request: Request) -> Request:
+def as_able(front: Front, exchange: Exchange, principal: Principal, request: Request) -> Request:
     """Let a model that cannot think answer without, and say so in a header.
 
     A budget allows a model to think, and Claude Code gives every model one.
     """
     wanted = needs(request)
-    able = front.names.candidates(request.model)
+    able = front.names.candidates(request.model, principal.key)
     if Capability.THINKING not in wanted or any(wanted <= model.capabilities for model in able):
         return request
-    exchange.common[DEGRADED_HEADER] = str(Capability.THINKING)
+    exchange.degrade(Capability.THINKING)
     return replace(request, thinking=None)

@@ -22,9 +22,9 @@ UNKNOWN_DATE: Final = "1970-01-01T00:00:00Z"
 """When a model was made, nobody in a mesh knows; the dialect insists on a date."""
 
 
-async def models(front: Front, exchange: Exchange, _principal: Principal) -> None:
+async def models(front: Front, exchange: Exchange, principal: Principal) -> None:
     """List a page of the names that can be asked."""
-    named = front.names.listed()
+    named = front.names.listed(principal.key)
     page, has_more = _page(list(named), exchange.query)
     content = {
         "data": [_described(name, named[name]) for name in page],
@@ -35,10 +35,10 @@ async def models(front: Front, exchange: Exchange, _principal: Principal) -> Non
     await exchange.respond(200, msgspec.json.encode(content))
 
 
-async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
+async def model(front: Front, exchange: Exchange, principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.model(name))))
+    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.shown(name, principal.key))))
 
 
 def _page(names: list[str], query: Mapping[str, str]) -> tuple[list[str], bool]:

@@ -21,6 +21,10 @@ class Ollama:
         more = {**_more(error), "request_id": request_id}
         return status_of(error).http, msgspec.json.encode({**content, "hubspoke": more})
 
+    def missing(self, status: int, message: str, request_id: str) -> bytes:  # noqa: ARG002  # the dialect has no kinds
+        """Give the body for a request that no route takes."""
+        return msgspec.json.encode({"error": message, "hubspoke": {"request_id": request_id}})
+
 
 def described(error: MeshError) -> dict[str, object]:
     """Give an error as the line that ends a stream."""

@@ -50,19 +50,19 @@ class ShowBody(msgspec.Struct):
     name: str | None = None
 
 
-async def tags(front: Front, exchange: Exchange, _principal: Principal) -> None:
-    """List every name that can be asked."""
+async def tags(front: Front, exchange: Exchange, principal: Principal) -> None:
+    """List every name that can be asked, by whoever asks."""
     listed = [
         {**_described(front, name, model), "modified_at": UNKNOWN_TIME, "size": model.size_bytes}
-        for name, model in _names(front)
+        for name, model in _names(front, principal)
     ]
     await exchange.respond(200, msgspec.json.encode({"models": listed}))
 
 
-async def running(front: Front, exchange: Exchange, _principal: Principal) -> None:
+async def running(front: Front, exchange: Exchange, principal: Principal) -> None:
     """List what is in memory, each model once, on however many spokes and by whatever names."""
     listed = []
-    for model in front.names.models():
+    for model in front.names.models(principal.key):
         replicas = [replica for replica in model.replicas if replica.state is ModelState.LOADED]
         if replicas:
             name = canonical(model.names[0])
@@ -70,11 +70,11 @@ async def running(front: Front, exchange: Exchange, _principal: Principal) -> No
     await exchange.respond(200, msgspec.json.encode({"models": listed}))
 
 
-async def show(front: Front, exchange: Exchange, _principal: Principal) -> None:
+async def show(front: Front, exchange: Exchange, principal: Principal) -> None:
     """Describe one model."""
     body = parse(await exchange.body(), ShowBody)
     name = model_name(body.model, body.name)
-    model = front.names.model(name)
+    model = front.names.shown(name, principal.key)
     content = {
         "license": "",
         "modelfile": f"# Served by a mesh, which has no file of this kind.\nFROM {name}\n",
@@ -99,10 +99,10 @@ async def root(_front: Front, exchange: Exchange, _principal: Principal) -> None
     await exchange.respond(200, RUNNING, "text/plain; charset=utf-8")
 
 
-def _names(front: Front) -> Iterator[tuple[str, ModelSummary]]:
+def _names(front: Front, principal: Principal) -> Iterator[tuple[str, ModelSummary]]:
     """Give every name with its tag, once; the most replicated model of a name is the one that it means."""
     found: dict[str, ModelSummary] = {}
-    for name, model in front.names.listed().items():
+    for name, model in front.names.listed(principal.key).items():
         found.setdefault(canonical(name), model)
     yield from sorted(found.items(), key=lambda pair: pair[0])
 

@@ -17,6 +17,8 @@ from hubspoke.errors import (
     status_of,
 )
 
+METHOD_NOT_ALLOWED: Final = 405
+
 _CODES: Final = {
     "unknown_model": "model_not_found",
     "context_too_long": "context_length_exceeded",
@@ -33,6 +35,17 @@ class OpenAi:
     def error(self, error: MeshError, request_id: str) -> tuple[int, bytes]:
         """Give the status and the body of an error."""
         return status_of(error).http, msgspec.json.encode({"error": described(error, request_id)})
+
+    def missing(self, status: int, message: str, request_id: str) -> bytes:
+        """Give the body for a request that no route takes."""
+        told = {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "method_not_allowed" if status == METHOD_NOT_ALLOWED else "not_found",
+            "request_id": request_id,
+        }
+        return msgspec.json.encode({"error": told})
 
 
 def described(error: MeshError, request_id: str = "") -> dict[str, object]:

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from hubspoke.types import ModelSummary
 
 
-async def models(front: Front, exchange: Exchange, _principal: Principal) -> None:
-    """List every name that can be asked."""
-    data = [_described(name, model) for name, model in front.names.listed().items()]
+async def models(front: Front, exchange: Exchange, principal: Principal) -> None:
+    """List every name that can be asked, by whoever asks."""
+    data = [_described(name, model) for name, model in front.names.listed(principal.key).items()]
     await exchange.respond(200, msgspec.json.encode({"object": "list", "data": data}))
 
 
-async def model(front: Front, exchange: Exchange, _principal: Principal) -> None:
+async def model(front: Front, exchange: Exchange, principal: Principal) -> None:
     """Describe one model."""
     name = exchange.parameters["model"]
-    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.model(name))))
+    await exchange.respond(200, msgspec.json.encode(_described(name, front.names.shown(name, principal.key))))
 
 
 def _described(name: str, model: ModelSummary) -> dict[str, object]:
