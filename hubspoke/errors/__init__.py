@@ -9,11 +9,18 @@ MeshError
 │   ├── Unsupported               the model cannot do what is asked
 │   ├── DeadlineExceeded          the deadline passed before the answer was complete
 │   ├── LoopDetected              a mesh asks itself
+│   ├── UnknownDelegation         no delegation of that id
+│   ├── RequestIdTaken            the request id came with other content before
+│   ├── WrongState                the delegation stands in another way
+│   ├── BudgetSpent               the delegation's tokens are used up
+│   ├── NotAcceptable             what models made was refused too often
+│   ├── Poisonous                 the work takes down whoever does it
 │   └── Cancelled                 whoever asked went away
 ├── CapacityError             the mesh cannot take it now
 │   ├── QueueFull                 too many requests wait already
 │   ├── DoesNotFit                no spoke has the memory; the message gives the numbers
 │   ├── ModelLoading              the model is on its way into memory
+│   ├── NoOrchestrator            no model that may plan and review
 │   └── NoSpoke                   every spoke that has the model is away
 ├── SpokeError                the spoke or its engine failed
 │   ├── SpokeLost                 the spoke went away with the work
@@ -49,7 +56,38 @@ MeshError
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+
+from hubspoke.errors.base import AccessError, CapacityError, MeshError, RequestError, SessionError, SpokeError
+from hubspoke.errors.delegations import (
+    BudgetSpent,
+    NoOrchestrator,
+    NotAcceptable,
+    Poisonous,
+    RequestIdTaken,
+    UnknownDelegation,
+    WrongState,
+)
+from hubspoke.errors.sessions import (
+    Busy,
+    Draining,
+    ModelNotLoaded,
+    ProtocolViolation,
+    SessionReplaced,
+    SlotTaken,
+)
+
+__all__ = [
+    "RETRYABLE", "STATUS", "AccessError", "AlreadyEnrolled", "BudgetSpent", "Busy", "Cancelled",
+    "CapacityError", "ClientStalled", "ContextTooLong", "DeadlineExceeded", "DoesNotFit", "Draining",
+    "EngineCrashed", "EngineOutOfMemory", "EngineOverloaded", "EngineProtocol", "EngineTimeout",
+    "EngineTruncated", "EngineUnavailable", "InternalError", "InvalidOutput", "InvalidRequest",
+    "LoadFailed", "LoopDetected", "MeshError", "ModelLoading", "ModelNotLoaded", "NoOrchestrator",
+    "NoSpoke", "NotAcceptable", "PermissionDenied", "Poisonous", "ProtocolViolation", "QueueFull",
+    "QuotaExceeded", "RateLimited", "RequestError", "RequestIdTaken", "RequestTooLarge", "SessionError",
+    "SessionReplaced", "SlotTaken", "SpokeError", "SpokeLost", "Status", "StoreFailed", "Unauthenticated",
+    "UnknownDelegation", "UnknownKey", "UnknownModel", "Unreachable", "Unsupported", "WrongState",
+    "from_reason", "is_retryable", "status_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +96,6 @@ class Status:
 
     grpc: str
     http: int
-
-
-class MeshError(Exception):
-    """A failure with a stable *reason*, a sentence for people, and figures for programs.
-
-    The message says what happened and what to do; it never holds paths, prompts or secrets.
-    """
-
-    reason: ClassVar[str] = "internal"
-
-    def __init__(self, message: str, **figures: str | float) -> None:
-        super().__init__(message)
-        self.message = message
-        self.figures = figures
-
-
-class RequestError(MeshError):
-    """The request cannot succeed as it is."""
 
 
 class InvalidRequest(RequestError):
@@ -126,10 +146,6 @@ class Cancelled(RequestError):
     reason = "cancelled"
 
 
-class CapacityError(MeshError):
-    """The mesh cannot take the request now."""
-
-
 class QueueFull(CapacityError):
     """Too many requests wait already."""
 
@@ -152,10 +168,6 @@ class NoSpoke(CapacityError):
     """Every spoke that has the model is away."""
 
     reason = "no_spoke"
-
-
-class SpokeError(MeshError):
-    """The spoke or its engine failed."""
 
 
 class SpokeLost(SpokeError):
@@ -224,50 +236,6 @@ class EngineProtocol(SpokeError):
     reason = "engine_protocol"
 
 
-class SessionError(MeshError):
-    """The spoke and the hub disagree."""
-
-
-class ProtocolViolation(SessionError):
-    """A message that the contract does not allow here."""
-
-    reason = "protocol_violation"
-
-
-class SessionReplaced(SessionError):
-    """A newer session of the same spoke took over, or the hub does not know this one."""
-
-    reason = "session_replaced"
-
-
-class ModelNotLoaded(SessionError):
-    """The spoke has unloaded the model meanwhile."""
-
-    reason = "model_not_loaded"
-
-
-class SlotTaken(SessionError):
-    """The slot is busy or was withdrawn."""
-
-    reason = "slot_taken"
-
-
-class Busy(SessionError):
-    """The model runs and cannot be unloaded."""
-
-    reason = "busy"
-
-
-class Draining(SessionError):
-    """The spoke is leaving."""
-
-    reason = "draining"
-
-
-class AccessError(MeshError):
-    """Who asks may not."""
-
-
 class Unauthenticated(AccessError):
     """No identity that the hub accepts."""
 
@@ -330,10 +298,17 @@ STATUS: dict[type[MeshError], Status] = {
     Unsupported: Status("UNIMPLEMENTED", 501),
     DeadlineExceeded: Status("DEADLINE_EXCEEDED", 504),
     LoopDetected: Status("FAILED_PRECONDITION", 508),
+    UnknownDelegation: Status("NOT_FOUND", 404),
+    RequestIdTaken: Status("ALREADY_EXISTS", 409),
+    WrongState: Status("FAILED_PRECONDITION", 409),
+    BudgetSpent: Status("RESOURCE_EXHAUSTED", 429),
+    NotAcceptable: Status("ABORTED", 502),
+    Poisonous: Status("ABORTED", 500),
     Cancelled: Status("CANCELLED", 499),
     QueueFull: Status("RESOURCE_EXHAUSTED", 429),
     DoesNotFit: Status("FAILED_PRECONDITION", 507),
     ModelLoading: Status("UNAVAILABLE", 503),
+    NoOrchestrator: Status("FAILED_PRECONDITION", 503),
     NoSpoke: Status("UNAVAILABLE", 503),
     SpokeLost: Status("UNAVAILABLE", 503),
     ClientStalled: Status("ABORTED", 408),
