@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.core import admission, estimator
@@ -52,6 +52,14 @@ class Client(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far an answer has come, also one that ends too early."""
+
+    tokens: int = 0
+    """Output tokens, as the spokes count them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request with whoever made it: checked, and as it came; *timeout_s* is what is left of its time."""
@@ -60,6 +68,7 @@ class Call:
     body: bytes
     client: Client
     timeout_s: float | None = None
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def kind(self) -> CallKind:
@@ -143,6 +152,7 @@ class Dispatch:
         finally:
             self._queue.discard(waiter)
             if waiter.grant is not None:
+                call.progress.tokens += waiter.grant.job.tokens
                 waiter.grant.stream.cancel(waiter.grant.job, self._clock.monotonic())
                 _settle(waiter.grant.job)
 

@@ -51,7 +51,7 @@ class Door:
         self, settings: GatewayConfig, keys: Keys, identities: Identities, hosts: Iterable[Host]
     ) -> None:
         self._is_keyless = settings.keyless
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.origins)
+        self._origins = frozenset(canonical_origin(origin) for origin in settings.origins)
         self._hosts = frozenset({"localhost", *(host.lower() for host in (*hosts, *settings.hosts))})
         self._keys = keys
         self._identities = identities
@@ -103,6 +103,11 @@ class Door:
             return name in self._hosts or bool(ipaddress.ip_address(name))
         except ValueError:  # a name, or nothing that anybody is called
             return False
+
+
+def canonical_origin(origin: str) -> str:
+    """Give *origin* as browsers send it."""
+    return origin.rstrip("/").lower()
 
 
 def _shown_key(exchange: Exchange) -> str:

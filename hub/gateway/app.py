@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from hub.gateway.access import Principal
+from hub.gateway.access import Principal, canonical_origin
 from hub.gateway.advice import NOT_AGAIN, advice
 from hub.gateway.asking import ClientGone
 from hub.gateway.exchange import JSON, Exchange
@@ -162,8 +162,11 @@ def application(
 ) -> ASGIApp:
     """Put all *ways* together, the first that fits taken. *dialect_of* says who may have sent what fits none."""
     routes = [WayRoute(way, Endpoint(way, front, door, serving)) for way in ways]
-    allowed = list(origins)
-    cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"])
+    allowed = [canonical_origin(origin) for origin in origins]
+    every = ["*"]
+    cors = Middleware(
+        CORSMiddleware, allow_origins=allowed, allow_methods=every, allow_headers=every, expose_headers=every
+    )
 
     async def elsewhere(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

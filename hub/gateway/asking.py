@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from hub.dispatch.journey import REQUEST_BYTES_MAX, Call
+from hub.dispatch.journey import REQUEST_BYTES_MAX, Call, Progress
 from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading, RequestTooLarge
 from hubspoke.gathered import Gathered, GatheredVectors
 from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
@@ -15,7 +15,7 @@ from hubspoke.wire import answers, requests
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hub.dispatch.journey import Dispatch
+    from hub.dispatch.journey import Client, Dispatch
     from hub.gateway.exchange import Exchange
     from hubspoke.gathered import Answer, Vectors
     from hubspoke.types import Event
@@ -67,8 +67,7 @@ class Outcome:
 
     started: Started | None = None
     finished: Finished | None = None
-    tokens: int = 0
-    """Output tokens that were passed on, as the spoke counts them."""
+    progress: Progress = field(default_factory=Progress)
 
 
 class Stream:
@@ -80,6 +79,7 @@ class Stream:
         self._waiting = Waiting()
         self._outcome = outcome
         self._has_spoken = False
+        self._has_said = False
 
     async def tell(self, event: Waiting | Started) -> None:
         """Say why nothing runs yet; note where the answer is made."""
@@ -102,7 +102,7 @@ class Stream:
             await self._speak()
         match answers.event_from_bytes(body):
             case Delta() as delta:
-                self._outcome.tokens += 1
+                self._has_said = True
                 await self._exchange.write(self._voice.said(delta))
             case Finished() as finished:
                 self._outcome.finished = finished
@@ -115,7 +115,7 @@ class Stream:
             await self._exchange.write(self._voice.waiting(self._waiting))
         elif not self._has_spoken:
             await self._speak()
-        elif self._outcome.tokens == 0 and self._outcome.finished is None:
+        elif not self._has_said and self._outcome.finished is None:
             await self._exchange.write(self._voice.working())
 
     async def fail(self, error: MeshError) -> None:
@@ -146,15 +146,8 @@ class Whole:
         if isinstance(event, Started):
             self.outcome.started = event
             self.answer.add(event)
-        elif event.elapsed_s is not None and event.elapsed_s > LOADING_PATIENCE_S:
-            left_s = max((event.expected_s or 0.0) - event.elapsed_s, KEEP_ALIVE_S)
-            raise ModelLoading(
-                f"{event.spoke} is still loading the model, which takes about {event.expected_s or 0:.0f} s; "
-                "ask again soon, or ask for a stream",
-                retry_after_s=round(left_s),
-                elapsed_s=round(event.elapsed_s, 1),
-                expected_s=round(event.expected_s or 0.0, 1),
-            )
+        else:
+            _lose_patience(event, "ask again soon, or ask for a stream")
 
     async def write(self, body: bytes) -> None:
         """Keep some of the answer."""
@@ -166,8 +159,18 @@ class Whole:
         self.answer.add(event)
         if isinstance(event, Finished):
             self.outcome.finished = event
-        elif isinstance(event, Delta):
-            self.outcome.tokens += 1
+
+
+def _lose_patience(waiting: Waiting, advice: str) -> None:
+    """Raise ModelLoading once a load takes longer than a client that hears nothing meanwhile is to wait."""
+    elapsed_s, expected_s = waiting.elapsed_s or 0.0, waiting.expected_s or 0.0
+    if elapsed_s > LOADING_PATIENCE_S:
+        raise ModelLoading(
+            f"{waiting.spoke} is still loading the model, which takes about {expected_s:.0f} s; {advice}",
+            retry_after_s=round(max(expected_s - elapsed_s, KEEP_ALIVE_S)),
+            elapsed_s=round(elapsed_s, 1),
+            expected_s=round(expected_s, 1),
+        )
 
 
 @dataclass(slots=True)
@@ -183,9 +186,11 @@ class WholeVectors:
         self.vectors = GatheredVectors(self.texts)
 
     async def tell(self, event: Waiting | Started) -> None:
-        """Note where the vectors are made."""
+        """Note where the vectors are made; give up on a load that takes too long."""
         if isinstance(event, Started):
             self.outcome.started = event
+        else:
+            _lose_patience(event, "ask again soon")
         self.vectors.add(event)
 
     async def write(self, body: bytes) -> None:
@@ -231,7 +236,7 @@ async def stream(
 ) -> None:
     """Have *request* answered as a stream. An error before the stream has begun is raised; later it is part of it."""
     client = Stream(exchange, voice, outcome)
-    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
+    answering = asyncio.create_task(dispatch.answer(_call(request, client, outcome)))
     try:
         await while_listened_to(exchange, answering, client.keep_alive)
     except MeshError as error:
@@ -247,7 +252,7 @@ async def whole(
 ) -> Answer:
     """Have *request* answered, and give the whole answer; raise what is in the way."""
     client = Whole(outcome)
-    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
+    answering = asyncio.create_task(dispatch.answer(_call(request, client, outcome)))
     await _told_by_whom(exchange, answering, outcome)
     return client.answer.answer()
 
@@ -257,9 +262,13 @@ async def vectors(
 ) -> Vectors:
     """Have texts turned into vectors, and give all of them; raise what is in the way."""
     client = WholeVectors(len(request.request.inputs), outcome)
-    answering = asyncio.create_task(dispatch.answer(Call(request.request, request.body, client)))
+    answering = asyncio.create_task(dispatch.answer(_call(request, client, outcome)))
     await _told_by_whom(exchange, answering, outcome)
     return client.vectors.vectors()
+
+
+def _call(request: Checked[Request] | Checked[EmbedRequest], client: Client, outcome: Outcome) -> Call:
+    return Call(request.request, request.body, client, progress=outcome.progress)
 
 
 def served_by(started: Started) -> dict[str, str]:

@@ -6,6 +6,8 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from hub.core.estimator import BYTES_PER_TOKEN
+from hub.core.needs import ask_of
 from hub.gateway import asking
 from hubspoke.types import EmbedRequest, Priority, Request, Usage
 
@@ -107,7 +109,7 @@ class Front:
             yield resolved
         finally:
             if key is not None and outcome.started is not None:
-                self._keys.charge(key, name, _cost(outcome))
+                self._keys.charge(key, outcome.started.model, _cost(outcome, resolved.request))
 
     def _admit(self, exchange: Exchange, key: ApiKey | None) -> None:
         """Take one request from the quota of *key*, and say what is left."""
@@ -124,8 +126,10 @@ def _left(left: Left) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
-def _cost(outcome: Outcome) -> Usage:
-    """Say what an answer has cost; of one that broke off only what was passed on is known."""
+def _cost(outcome: Outcome, request: Request | EmbedRequest) -> Usage:
+    """Say what an answer has cost; the prompt of one that broke off is reckoned, if any of the answer was made."""
     if outcome.finished is not None:
         return outcome.finished.usage
-    return Usage(prompt_tokens=0, output_tokens=outcome.tokens)
+    prompt_bytes = ask_of(request, now=0.0, timeout_s=None).prompt_bytes
+    tokens = outcome.progress.tokens
+    return Usage(prompt_tokens=-(-prompt_bytes // BYTES_PER_TOKEN) if tokens else 0, output_tokens=tokens)

@@ -74,7 +74,13 @@ class Job:
     done: asyncio.Future[Ended]
     announced: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the client knows where its answer is made; nothing of the answer goes out before."""
-    has_text: bool = False
+    tokens: int = 0
+    """Those of the answer so far."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything of the answer."""
+        return self.tokens > 0
 
     def fail(self, error: MeshError) -> None:
         """End without an answer, unless it has ended already."""
@@ -142,8 +148,8 @@ class WorkStream:
         """Pass some of the answer on."""
         slot.check_chunk(self._slot, attempt)
         self._heard_at = now
-        if tokens and self.job is not None:
-            self.job.has_text = True
+        if self.job is not None:
+            self.job.tokens += tokens
         await self._pass_on(body, now)
 
     async def last(self, attempt: int, body: bytes, ended: Ended, now: float) -> None:

@@ -91,7 +91,8 @@ async def test_a_web_page_or_a_mesh_does_not_come_in(
 
 async def test_a_page_that_is_named_may_ask_from_a_browser(tmp_path: Path) -> None:
     page = "https://chat.example.net"
-    async with a_gateway(tmp_path, GatewayConfig(port=0, origins=(page,))) as gateway:
+    settings = GatewayConfig(port=0, origins=("https://Chat.example.net/",))
+    async with a_gateway(tmp_path, settings) as gateway:
         preflight = {"origin": page, "access-control-request-method": "POST"}
         allowed = await gateway.http.options(CHAT, headers=preflight)
         refused = await gateway.http.options(CHAT, headers=preflight | {"origin": "https://evil.example"})
@@ -99,6 +100,7 @@ async def test_a_page_that_is_named_may_ask_from_a_browser(tmp_path: Path) -> No
     assert allowed.headers["access-control-allow-origin"] == page
     assert "access-control-allow-origin" not in refused.headers
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, page)
+    assert answer.headers["access-control-expose-headers"] == "*"
 
 
 async def test_a_key_asks_only_the_models_that_it_names(gateway: Gateway) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hub.gateway import asking
 from hubspoke.errors import ContextTooLong, EngineCrashed, LoadFailed
+from hubspoke.types import Capability
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon
 from tests.gateway.test_openai_chat import ASK, chunks
@@ -129,14 +130,18 @@ async def test_a_load_that_takes_long_is_told_in_comments(gateway: Gateway) -> N
     assert rest[-2:] == ["data: [DONE]", ""]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [(CHAT, ASK), ("/v1/embeddings", {"model": "tiny", "input": "hello"})]
+)
 async def test_a_load_that_takes_too_long_for_a_whole_answer_says_when_to_come_back(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, path: str, asked: dict[str, object]
 ) -> None:
     monkeypatch.setattr(asking, "LOADING_PATIENCE_S", 0.5)
-    engine = FakeEngine(a_model(loaded=False))
+    able = frozenset({Capability.CHAT, Capability.EMBED})
+    engine = FakeEngine(a_model(loaded=False, capabilities=able))
     engine.load_step = gate = Gate()
     async with gateway.spoke(engine):
-        response = await gateway.http.post(CHAT, json=ASK)
+        response = await gateway.http.post(path, json=asked)
         gate.open()
     assert (response.status_code, response.json()["error"]["code"]) == (503, "model_loading")
     assert int(response.headers["retry-after"]) >= 10

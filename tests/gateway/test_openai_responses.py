@@ -168,7 +168,10 @@ async def test_a_spoke_lost_midway_ends_the_stream_in_an_error_and_a_failed_resp
         seen = events((await asking).text)
     assert [name for name, _ in seen[-2:]] == ["error", "response.failed"]
     assert seen[-2][1]["code"] == "spoke_lost"
-    assert seen[-1][1]["response"]["error"]["code"] == "server_error"
+    response = seen[-1][1]["response"]
+    assert response["error"]["code"] == "server_error"
+    (item,) = response["output"]
+    assert (item["status"], item["content"][0]["text"]) == ("incomplete", "Hel")
 
 
 async def test_a_client_that_goes_away_frees_the_slot(gateway: Gateway) -> None:

@@ -155,13 +155,14 @@ class ResponseVoice:
     def failed(self, error: MeshError) -> bytes:
         """Send the error, and the response as far as it had come."""
         told = described(error)
+        self._closed += [step for step in self._blocks.close() if isinstance(step, Closed)]
         event = self._event("error", code=told["code"], message=error.message, param=None)
         return event + self._end("failed", error=error)
 
     def _end(self, status: str, *, cost: Usage | None = None, error: MeshError | None = None) -> bytes:
         if self._started is None:
             return b""  # it failed before there was a response
-        output = self._label.items(self._closed, status if error is None else "completed")
+        output = self._label.items(self._closed, status if error is None else "incomplete")
         response = self._label.response(status, self._started, output, cost=cost, error=error)
         return self._event(f"response.{status}", response=response)
 
