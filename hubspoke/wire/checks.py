@@ -10,11 +10,12 @@ import msgspec
 from hubspoke.errors import InvalidRequest
 
 SCHEMA_BYTES_MAX: Final = 256 * 1024
-TOOL_NAME_CHARS_MAX: Final = 64
+TOOL_NAME_CHARS_MAX: Final = 128
+"""As long as Anthropic's may be: those of MCP servers begin with the server's name, and 64 are soon full."""
 LEVELS_SPARE: Final = 50
 """How much deeper than it is JSON has to be readable: it ends up in the body of an engine's request, some levels down."""
 
-_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOOL_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{TOOL_NAME_CHARS_MAX}}}")
 
 T = TypeVar("T")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.errors import InvalidRequest
+from hubspoke.schemas import fault_of
 from hubspoke.types import Calling, EmbedRequest, JsonFormat, Priority, Request, Sampling, Tool, ToolChoice
 from hubspoke.wire import enums, times
 from hubspoke.wire.checks import named, schema, short
@@ -24,7 +26,8 @@ MODEL_BYTES_MAX: Final = 256
 SESSION_KEY_BYTES_MAX: Final = 256
 STOPS_MAX: Final = 16
 STOP_BYTES_MAX: Final = 256
-TOOLS_MAX: Final = 128
+TOOLS_MAX: Final = 512
+"""llama.cpp takes half a second to a second to read so many; agents with several MCP servers have more than 128."""
 TOOL_DESCRIPTION_BYTES_MAX: Final = 64 * 1024
 """Claude Code describes some of its tools in more than 16 KiB."""
 INPUTS_MAX: Final = 2_048
@@ -213,9 +216,18 @@ def _format_from_wire(message: pb.OutputFormat) -> JsonFormat:
         case "json_object":
             return JsonFormat()
         case "json_schema":
-            return JsonFormat(schema("format.json_schema", message.json_schema))
+            return JsonFormat(
+                _possible("format.json_schema", schema("format.json_schema", message.json_schema))
+            )
         case None:
             raise InvalidRequest("format names no form; give json_object or a json_schema, or leave it out")
+
+
+def _possible(field: str, wanted: str) -> str:
+    """Give a schema that an answer has to fit; raise InvalidRequest when none can. Tools are told to models as they are."""
+    if fault := fault_of(msgspec.json.decode(wanted)):
+        raise InvalidRequest(f"{field} {fault}")
+    return wanted
 
 
 def _sampling_to_wire(sampling: Sampling) -> pb.Sampling:

@@ -1,5 +1,7 @@
 """What every engine adapter promises of tools that models call, checked on a real engine with a real model."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -15,6 +17,7 @@ from hubspoke.types import (
     ToolCall,
     ToolChoice,
 )
+from hubspoke.wire.checks import TOOL_NAME_CHARS_MAX
 from tests.contract.bench import GREEDY, REVERSE, Bench, answered, ask, begun, chat
 
 WEATHER = Tool(
@@ -45,6 +48,14 @@ async def test_a_tool_is_called_with_arguments(able: Bench):
     assert answer.finished.reason is FinishReason.TOOL_CALLS
     assert answer.finished.usage.output_tokens > 0
     assert answer.text == ""
+
+
+async def test_a_name_as_long_as_any_may_be_comes_back_whole(able: Bench):
+    name = "mcp__plugin_atlassian__".ljust(TOOL_NAME_CHARS_MAX, "x")
+
+    answer = await answered(able.engine, able.model, chat(f"call {name}", tools=(replace(CLOCK, name=name),)))
+
+    assert made(answer.calls) == [(name, {})]
 
 
 async def test_a_tool_without_parameters_is_called_with_an_empty_object(able: Bench):

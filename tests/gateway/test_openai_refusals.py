@@ -41,6 +41,22 @@ STREAMED = ASK | {"stream": True}
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, 400, "tools.name"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 501, "cannot do tools"),
         ({"response_format": {"type": "json_schema"}}, 400, "schema"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "schema": {"enum": []}},
+                }
+            },
+            400,
+            "enum without anything to choose from",
+        ),
+        ({"tools": [{"type": "function", "function": {"name": "f" * 129}}]}, 400, "1 to 128 letters"),
+        (
+            {"tools": [{"type": "function", "function": {"name": f"f{n}"}} for n in range(513)]},
+            400,
+            "at most 512",
+        ),
         ({"response_format": {"type": "json_object"}}, 501, "json_schema"),
         ({"reasoning_effort": "enormous"}, 400, "reasoning_effort"),
         ({"model": "nope"}, 404, "nope"),

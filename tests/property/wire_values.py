@@ -133,7 +133,7 @@ inventories = st.builds(
     models=st.lists(models(), max_size=3).map(tuple),
 )
 
-tool_names = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+tool_names = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
 objects = st.dictionaries(texts, st.none() | st.booleans() | int64s | texts, max_size=3).map(json.dumps)
 pictures = st.builds(
     lambda magic, rest: Image(magic + rest),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hubspoke.errors import InvalidRequest, Unsupported
+from hubspoke.schemas import fault_of
 from hubspoke.types import Calling, Effort
 from spoke.engines.openai.turns import turns
 from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, refuse_large
@@ -151,4 +152,6 @@ def _parsed(schema: str) -> Json:
             f"a schema of the request is too large: at most {ENUM_MAX} choices, {PROPERTIES_MAX} properties of an object "
             f"and {REPEATS_MAX} repetitions are taken"
         ) from error
+    if fault := fault_of(parsed):
+        raise InvalidRequest(f"a schema of the request {fault}")
     return parsed

@@ -191,3 +191,13 @@ def test_llama_cpp_is_let_tell_everything_where_a_stop_text_may_end_the_answer_a
     assert all(
         "verbose" not in asked for asked in (body("p"), body(long, "END"), body("p", "END", dialect=VLLM))
     )
+
+
+def test_a_schema_that_nothing_fits_is_refused_in_words_before_the_server_is_asked():
+    tool = Tool("f", "", '{"type":"object","properties":{"a":{"enum":[]}}}')
+    for request in (
+        Request("m", messages=HELLO, tools=(tool,)),
+        Request("m", messages=HELLO, format=JsonFormat('{"type":"any"}')),
+    ):
+        with pytest.raises(InvalidRequest, match="a schema of the request has a"):
+            streamed("m", request, LLAMA_CPP)

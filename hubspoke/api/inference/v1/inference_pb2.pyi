@@ -222,7 +222,7 @@ class Tool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: letters, digits, "_" and "-", at most 64; unique in the request. Required."""
+    """Its name: letters, digits, "_" and "-", at most 128; unique in the request. Required."""
     description: _builtins.str
     """What it does, for the model. Optional."""
     parameters: _builtins.str
@@ -502,7 +502,7 @@ class InferRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
-        """What the model may call; at most 128. Only with a conversation. Optional."""
+        """What the model may call; at most 512. Only with a conversation. Optional."""
 
     @_builtins.property
     def tool_choice(self) -> Global___ToolChoice:
