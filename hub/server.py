@@ -25,10 +25,10 @@ from hub.rpc.admin import AdminService
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
-from hub.rpc.interceptors import Gate, enrol_gate, mesh_gate
+from hub.rpc.interceptors import enrol_gate, mesh_gate
 from hub.rpc.keys import KeysService
 from hub.rpc.limits import NodeLimits, StrangerLimits
-from hub.rpc.live import Live
+from hub.rpc.live import CALLS_PER_NODE_MAX, Live
 from hub.rpc.mesh import MeshService
 from hub.rpc.models import ModelsService
 from hub.store.keys import KeyStore
@@ -37,6 +37,7 @@ from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.address import address
+from pki.errors import UnsafeKeyFile
 from pki.files import ROOT
 from pki.hosts import machine_hosts
 from pki.policy import serial_hex
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hub.config import Configuration, HubConfig
+    from hub.gateway.listening import Listener
     from hubspoke.clock import Clock
     from pki.address import Address, Host
     from pki.files import HubFiles
@@ -64,6 +66,10 @@ ENROL_CALLS_MAX: Final = 32
 """Calls of strangers that are served at a time; more are refused."""
 ENROL_IDLE_MS: Final = 30_000
 """A stranger's connection without a call is closed after this."""
+ENROL_CALLS_PER_CONNECTION_MAX: Final = 8
+ENROL_CONNECTIONS_MAX: Final = 1_024
+MESH_CONNECTIONS_MAX: Final = 4_096
+"""Connections beyond these are closed before anything is said. Those that never finish their handshake end by themselves."""
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 
 SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
@@ -78,6 +84,8 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
 MESH_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Of a machine that was too busy to ping, or asleep, several pings come at once: no reason to let a spoke go.
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_concurrent_streams", CALLS_PER_NODE_MAX),
+    ("grpc.max_allowed_incoming_connections", MESH_CONNECTIONS_MAX),
 )
 
 
@@ -92,14 +100,6 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
-    """What every call of a port passes through."""
-
-    mesh: Gate
-    enrol: Gate
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What the hub's services share."""
 
@@ -107,6 +107,7 @@ class Parts:
     store: Store
     identities: Identities
     keys: Keys
+    live: Live
     audit: Audit
     sessions: Sessions
     dispatch: Dispatch
@@ -122,8 +123,8 @@ async def running(
 ) -> AsyncIterator[Ports]:
     """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1)."""
     authorities = files.authorities
-    certificate = Certificate(files, clock)
     async with _audited(files, clock) as audit, _stored(files) as store:
+        certificate = Certificate(files, clock)
         identities = Identities(
             store, authorities.load_node_issuer(), files.load_anchors(now=clock.now()), clock
         )
@@ -135,25 +136,9 @@ async def running(
         keys = Keys(KeyStore(store.database), clock)
         await keys.load()
         live = Live(audit)
-        gates = Gates(
-            mesh=mesh_gate(identities, live, NodeLimits(clock), audit),
-            enrol=enrol_gate(StrangerLimits(clock), audit),
-        )
-        servers = Servers(told.hub, certificate, identities, gates)
-        servers.serve(Parts(clock, store, identities, keys, audit, sessions, dispatch, upkeep))
-        listener = None
-        if told.gateway.enabled:
-            names = Names(sessions, clock, told.gateway.aliases, told.roles.models)
-            front = Front(dispatch, upkeep, names, keys, clock)
-            listener = gateway(
-                told.gateway,
-                front,
-                keys=keys,
-                identities=identities,
-                files=files,
-                hosts=servers.hosts,
-                clock=clock,
-            )
+        parts = Parts(clock, store, identities, keys, live, audit, sessions, dispatch, upkeep)
+        servers = Servers(told.hub, certificate, parts)
+        listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_sweep(sessions)),
@@ -178,21 +163,25 @@ async def running(
 class Servers:
     """The two ports: one that everybody may ask for a certificate, and one for whoever has one."""
 
-    def __init__(
-        self, settings: HubConfig, certificate: Certificate, identities: Identities, gates: Gates
-    ) -> None:
+    def __init__(self, settings: HubConfig, certificate: Certificate, parts: Parts) -> None:
+        clock, identities, audit = parts.clock, parts.identities, parts.audit
         self._hub_name = certificate.hub_name
         self._mesh = grpc.aio.server(
-            interceptors=(gates.mesh,), options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS)
+            interceptors=(mesh_gate(identities, parts.live, NodeLimits(clock), audit),),
+            options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS),
         )
         enrol_options = (
             *KEEPALIVE_OPTIONS,
             *SERVER_OPTIONS,
             ("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES_MAX),
             ("grpc.max_connection_idle_ms", ENROL_IDLE_MS),
+            ("grpc.max_concurrent_streams", ENROL_CALLS_PER_CONNECTION_MAX),
+            ("grpc.max_allowed_incoming_connections", ENROL_CONNECTIONS_MAX),
         )
         self._enrol = grpc.aio.server(
-            interceptors=(gates.enrol,), options=enrol_options, maximum_concurrent_rpcs=ENROL_CALLS_MAX
+            interceptors=(enrol_gate(StrangerLimits(clock), audit),),
+            options=enrol_options,
+            maximum_concurrent_rpcs=ENROL_CALLS_MAX,
         )
         mesh_credentials = certificate.server_credentials(identities.issuer_pem)
         enrol_credentials = certificate.server_credentials(None)
@@ -204,17 +193,7 @@ class Servers:
         """What the hub's machine is called, best first."""
         self._mesh_addresses = _addresses(self.hosts, self.ports.mesh)
         self._enrol_addresses = _addresses(self.hosts, self.ports.enrol)
-
-    def serve(self, parts: Parts) -> None:
-        """Put every service on its port."""
-        clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
-        EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
-        IdentityService(identities, clock).add_to(self._mesh)
-        MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
-        InferenceService(dispatch, sessions, clock).add_to(self._mesh)
-        ModelsService(parts.upkeep).add_to(self._mesh)
-        KeysService(parts.keys).add_to(self._mesh)
-        AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
+        self._serve(parts)
 
     async def start(self) -> None:
         """Let callers in."""
@@ -238,10 +217,23 @@ class Servers:
                     await sessions.drain()
             sessions.close()
 
+    def _serve(self, parts: Parts) -> None:
+        """Put every service on its port."""
+        clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
+        EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
+        IdentityService(identities, clock).add_to(self._mesh)
+        MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
+        InferenceService(dispatch, sessions, clock).add_to(self._mesh)
+        ModelsService(parts.upkeep).add_to(self._mesh)
+        KeysService(parts.keys).add_to(self._mesh)
+        AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
+
 
 @asynccontextmanager
 async def _audited(files: HubFiles, clock: Clock) -> AsyncIterator[Audit]:
+    files.authorities.require()
     with Audit.open(files.directory, clock) as audit:
+        _require_private(files, audit)
         if audit.is_new:
             root = files.authorities.load_certificate(ROOT)
             audit.note("pki.init", serial=serial_hex(root), made_at=root.not_valid_before_utc.isoformat())
@@ -252,6 +244,14 @@ async def _audited(files: HubFiles, clock: Clock) -> AsyncIterator[Audit]:
             audit.note("hub.stop")
 
 
+def _require_private(files: HubFiles, audit: Audit) -> None:
+    try:
+        files.require_private()
+    except UnsafeKeyFile as error:
+        audit.note("keyfile.bad_perms", why=str(error))
+        raise
+
+
 @asynccontextmanager
 async def _stored(files: HubFiles) -> AsyncIterator[Store]:
     store = await Store.open(files.state)
@@ -259,6 +259,21 @@ async def _stored(files: HubFiles) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def _listener(told: Configuration, parts: Parts, hosts: tuple[Host, ...], files: HubFiles) -> Listener:
+    names = Names(parts.sessions, parts.clock, told.gateway.aliases, told.roles.models)
+    return gateway(
+        told.gateway,
+        Front(parts.dispatch, parts.upkeep, names, parts.keys, parts.clock),
+        keys=parts.keys,
+        identities=parts.identities,
+        live=parts.live,
+        audit=parts.audit,
+        files=files,
+        hosts=hosts,
+        clock=parts.clock,
+    )
 
 
 async def _sweep(sessions: Sessions) -> None:

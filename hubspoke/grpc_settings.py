@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from logging import Logger
 
 SETTINGS: Final = {
     # gRPC's newer I/O engine hands every read to another thread. Without it the hub needs a quarter less processor for
@@ -17,6 +18,17 @@ SETTINGS: Final = {
 }
 
 
+UNWANTED: Final = (
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "GRPC_SYSTEM_SSL_ROOTS_DIR",
+    "GRPC_NOT_USE_SYSTEM_SSL_ROOTS",
+    "GRPC_SSL_CIPHER_SUITES",
+)
+"""Whom to trust and how to encrypt is not for the environment to say."""
+
+_forgotten: Final[list[str]] = []
+
+
 def prepare(environ: MutableMapping[str, str]) -> None:
     """Choose the settings that suit us, unless somebody has chosen others. Call it before gRPC is imported.
 
@@ -24,3 +36,14 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     """
     for name, value in SETTINGS.items():
         environ.setdefault(name, value)
+
+
+def forget(environ: MutableMapping[str, str]) -> None:
+    """Take away what would change whom a program of ours trusts. Call it before gRPC is imported."""
+    _forgotten.extend(name for name in UNWANTED if environ.pop(name, None) is not None)
+
+
+def tell(log: Logger) -> None:
+    """Log what `forget` has taken away, once there is a log."""
+    for name in _forgotten:
+        log.warning("environment variable ignored", extra={"variable": name})

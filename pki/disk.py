@@ -30,6 +30,7 @@ DIRECTORY_MODE = 0o700
 FILE_BYTES_MAX = 64 * 1024
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 
@@ -115,6 +116,41 @@ def locked(descriptor: int) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def require_own(path: Path) -> None:
+    """Raise `UnsafeKeyFile` unless a file with secrets is reached by its owner alone. One that is not there is fine."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        raise UnsafeKeyFile(f"{path} is a link; put the file itself in its place")
+    _require_own(path, status)
+
+
+def require_own_directory(path: Path) -> None:
+    """Raise `UnsafeKeyFile` when others could replace what lies in a directory. One that is not there is fine."""
+    if not POSIX or not path.exists():
+        return
+    status, quoted = path.stat(), shlex.quote(str(path))
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise UnsafeKeyFile(f"{path} belongs to another user; mend it with: chown {os.geteuid()} {quoted}")
+    # In a directory like /tmp everybody may write, and nobody may replace what is another's.
+    if status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
+        raise UnsafeKeyFile(f"other users may write to {path}; mend it with: chmod go-w {quoted}")
+
+
+def require_unread(path: Path) -> None:
+    """Raise `UnsafeKeyFile` when everybody may read a key that somebody else looks after, or more than its owner write it.
+
+    A group may read it and a link may lead to it: that is how programs that fetch certificates keep theirs.
+    """
+    if not POSIX:
+        return
+    mode, quoted = path.stat().st_mode, shlex.quote(str(path))
+    if mode & (stat.S_IROTH | _OTHERS_WRITE):
+        raise UnsafeKeyFile(f"{path} is open to other users; mend it with: chmod o-rwx,g-w {quoted}")
 
 
 def read_public(path: Path) -> bytes:

@@ -145,6 +145,14 @@ class HubFiles:
         """The hub's database."""
         return self.directory / "state.db"
 
+    def require_private(self) -> None:
+        """Raise `UnsafeKeyFile` when others could read or replace a key, whether or not it is needed now."""
+        for directory in (self.directory, self.authorities.directory):
+            disk.require_own_directory(directory)
+        keys_here = sorted(self.authorities.directory.glob("*.key"))
+        for path in (*keys_here, self.identity, self.gateway, self.state):
+            disk.require_own(path)
+
     def load_identity(self) -> StoredIdentity:
         """Read who this hub is."""
         self.authorities.require()
@@ -210,6 +218,7 @@ class NodeFiles:
         """Read who this node is."""
         if not self.identity.exists():
             raise NotEnrolled(f"there is no identity in {self.directory}")
+        disk.require_own_directory(self.directory)
         with _naming(self.identity):
             return StoredIdentity.of(Credential.parse(disk.read_secret(self.identity)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import msgspec
 
 from hub.config import Configuration, GatewayConfig, HubConfig, RolesConfig
 from hub.server import running
-from hubspoke import config, logs, loop
+from hubspoke import config, grpc_settings, logs, loop
 from hubspoke.cli import options
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = click.IntRange(0, 65_535)
+
+log = logging.getLogger(__name__)
 
 
 @click.command("run")
@@ -49,6 +52,7 @@ def command(
     given = {"listen": listen, "mesh_port": mesh_port, "enrol_port": enrol_port}
     settings = msgspec.structs.replace(settings, **{k: v for k, v in given.items() if v is not None})
     logs.configure(settings.log_level)
+    grpc_settings.tell(log)
     told = Configuration(
         hub=settings,
         gateway=config.load(GatewayConfig, "gateway", file, os.environ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -13,16 +14,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hub.core.quota import ApiKey, Scope
 from hubspoke.errors import InvalidRequest, LoopDetected, PermissionDenied, Unauthenticated
 from hubspoke.http_marks import HOP_HEADER
+from pki.errors import PeerRefused
 from pki.identity import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
+    from hub.audit import Audit
     from hub.config import GatewayConfig
     from hub.gateway.exchange import Exchange
     from hub.identities import Identities
     from hub.keys import Keys
+    from hub.rpc.live import Live
+    from hubspoke.errors import MeshError
     from pki.address import Host
+    from pki.policy import Peer
 
 ASKERS: Final = frozenset({Role.APP, Role.ADMIN})
 BEARER: Final = "bearer "
@@ -34,6 +41,8 @@ class Principal:
 
     name: str
     key: ApiKey | None = None
+    peer: Peer | None = None
+    """Its certificate, when it came by that."""
     may_move_models: bool = False
 
     def require_models_write(self) -> None:
@@ -48,13 +57,22 @@ class Door:
     """Lets in who may come in. A browser is not to be trusted to know whom it speaks for: web pages need leave."""
 
     def __init__(
-        self, settings: GatewayConfig, keys: Keys, identities: Identities, hosts: Iterable[Host]
+        self,
+        settings: GatewayConfig,
+        hosts: Iterable[Host],
+        *,
+        keys: Keys,
+        identities: Identities,
+        live: Live,
+        audit: Audit,
     ) -> None:
         self._is_keyless = settings.keyless
         self._origins = frozenset(canonical_origin(origin) for origin in settings.origins)
         self._hosts = frozenset({"localhost", *(host.lower() for host in (*hosts, *settings.hosts))})
         self._keys = keys
         self._identities = identities
+        self._live = live
+        self._audit = audit
 
     def check(self, exchange: Exchange) -> None:
         """Raise for what nobody may do, whoever it is: LoopDetected, InvalidRequest or PermissionDenied."""
@@ -89,12 +107,23 @@ class Door:
             "an API key is needed: send it as `Authorization: Bearer ...` or `x-api-key`; `hubspoke key create` makes one"
         )
 
+    def attend(self, principal: Principal) -> AbstractContextManager[object]:
+        """Give the block in which *principal* is served; it ends early when its certificate stops to count."""
+        return nullcontext() if principal.peer is None else self._live.call(principal.peer)
+
+    def note(self, exchange: Exchange, refused: MeshError) -> None:
+        """Put into the audit log that somebody was turned away."""
+        cause = refused.__cause__
+        reason = cause.reason.value if isinstance(cause, PeerRefused) else refused.message
+        self._audit.note_often("gateway.denied", peer=exchange.address, reason=reason, path=exchange.path)
+
     def _by_certificate(self, der: bytes) -> Principal:
         leaf = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
-        identity = self._identities.authenticate(leaf).identity
+        peer = self._identities.authenticate(leaf)
+        identity = peer.identity
         if identity.role not in ASKERS:
             raise PermissionDenied(f"a {identity.role} may not ask; use the identity of an app")
-        return Principal(identity.name, may_move_models=identity.role is Role.ADMIN)
+        return Principal(identity.name, peer=peer, may_move_models=identity.role is Role.ADMIN)
 
     def _is_ours(self, host: str) -> bool:
         """Whether *host* names this gateway. An address always does: a page cannot make a browser lie about that."""

@@ -19,7 +19,7 @@ from hub.gateway.access import Principal, canonical_origin
 from hub.gateway.advice import NOT_AGAIN, advice
 from hub.gateway.asking import ClientGone
 from hub.gateway.exchange import JSON, Exchange
-from hubspoke.errors import InternalError, MeshError, QueueFull, Unreachable
+from hubspoke.errors import AccessError, InternalError, LoopDetected, MeshError, QueueFull, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -113,6 +113,8 @@ class Endpoint:
         except ClientGone:
             pass  # there is nobody to tell
         except MeshError as error:
+            if isinstance(error, AccessError | LoopDetected):
+                self._door.note(exchange, error)
             await self._fail(exchange, error, request_id)
         except Exception:
             log.exception("request failed unexpectedly", extra={"request_id": request_id})
@@ -123,7 +125,7 @@ class Endpoint:
     async def _serve(self, exchange: Exchange) -> None:
         self._door.check(exchange)
         principal = Principal("anybody") if self._way.is_open else self._door.admit(exchange)
-        with self._serving.place(exchange):
+        with self._serving.place(exchange), self._door.attend(principal):
             await self._way.handler(self._front, exchange, principal)
 
     async def _fail(self, exchange: Exchange, error: MeshError, request_id: str) -> None:

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from hub.audit import Audit
     from hub.config import GatewayConfig
     from hub.gateway.app import Dialect
     from hub.gateway.front import Front
     from hub.identities import Identities
     from hub.keys import Keys
+    from hub.rpc.live import Live
     from hubspoke.clock import Clock
     from pki.address import Host
     from pki.files import HubFiles
@@ -47,6 +49,8 @@ def gateway(
     *,
     keys: Keys,
     identities: Identities,
+    live: Live,
+    audit: Audit,
     files: HubFiles,
     hosts: tuple[Host, ...],
     clock: Clock,
@@ -56,7 +60,7 @@ def gateway(
     app = application(
         (*WAYS, described(WAYS, version("hubspoke"))),
         front,
-        Door(settings, keys, identities, hosts),
+        Door(settings, hosts, keys=keys, identities=identities, live=live, audit=audit),
         serving,
         origins=settings.origins,
         dialect_of=dialect_of,

@@ -71,8 +71,13 @@ class Exchange:
     @property
     def is_from_here(self) -> bool:
         """Whether it came over the loopback, to a server that listens there alone or not."""
+        return self.address in {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+    @property
+    def address(self) -> str:
+        """The address that it comes from; empty when that is unknown."""
         client = self._scope.get("client")
-        return client is not None and client[0] in {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        return "" if client is None else str(client[0])
 
     @property
     def peer_certificate(self) -> bytes | None:

@@ -15,6 +15,7 @@ import uvicorn
 
 from hub.gateway.connection import Connection
 from hubspoke.errors import InvalidRequest
+from pki import disk
 from pki.errors import PkiError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Tls:
         """Make the settings of a port; raise InvalidRequest when the files cannot be used."""
         self.renew()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # many HTTP clients in use know nothing newer
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["http/1.1"])
         # A certificate is welcome and not needed: most clients come with a key.
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -67,6 +68,7 @@ class Tls:
     def load_into(self, context: ssl.SSLContext) -> None:
         """Let *context* show what the files hold now, from the next handshake on."""
         try:
+            disk.require_unread(self.key)
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise InvalidRequest(f"the gateway's certificate cannot be used: {error}") from error

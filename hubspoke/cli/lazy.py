@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import CompletionItem
 
+from hubspoke import grpc_settings
 from hubspoke.cli.failures import reported
 from hubspoke.cli.streams import open_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+
+OWN_FILES: Final = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,10 @@ class LazyGroup(click.Group):
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Be the program."""
+        """Be the program: nobody else reads what it writes, and its environment does not say whom it trusts."""
         open_closed()
+        os.umask(OWN_FILES)
+        grpc_settings.forget(os.environ)
         return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from hubspoke.api.types.v1 import types_pb2 as pb
@@ -28,6 +28,10 @@ from hubspoke.errors import (
     from_reason,
     status_of,
 )
+from hubspoke.wire import times
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 DOMAIN: Final = "hubspoke"
 FAILURE_CHARS_MAX: Final = 500
@@ -60,16 +64,25 @@ def code_of(error: MeshError) -> grpc.StatusCode:
 
 
 def trailers_of(error: MeshError) -> tuple[tuple[str, bytes], ...]:
-    """Give the trailing metadata that carries the reason and the figures of an error."""
+    """Give the trailing metadata that carries the reason and the figures of an error, and when to try again."""
     info = ErrorInfo(
         reason=error.reason.upper(),
         domain=DOMAIN,
         metadata={name: str(value) for name, value in error.figures.items()},
     )
-    packed = AnyMessage()
-    packed.Pack(info)
+    details: list[Message] = [info]
+    retry_after_s = error.figures.get("retry_after_s")
+    if retry_after_s is not None:
+        details.append(RetryInfo(retry_delay=times.duration(float(retry_after_s))))
     number, _ = code_of(error).value
-    return ((DETAILS_KEY, Status(code=number, message=error.message, details=[packed]).SerializeToString()),)
+    status = Status(code=number, message=error.message, details=map(_packed, details))
+    return ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
 
 
 def error_of(failure: grpc.aio.AioRpcError) -> MeshError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hubspoke import config, logs, loop
+from hubspoke import config, grpc_settings, logs, loop
 from hubspoke.cli import options
 from hubspoke.cli.failures import Exit, fail
 from hubspoke.cli.prompts import read_token
@@ -22,6 +23,8 @@ from spoke.config import SpokeConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @click.command("run")
@@ -50,6 +53,7 @@ def command(
     if not NodeFiles(directory).identity.exists():
         _join_here(directory)
     logs.configure(settings.log_level)
+    grpc_settings.tell(log)
     loop.run(lambda: serve(settings, directory))
 
 
