@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -258,6 +259,30 @@ async def test_elsewhere_than_on_the_loopback_it_is_https_with_the_mesh_s_own_ce
         with pytest.raises(httpx.RemoteProtocolError):
             async with httpx.AsyncClient(trust_env=False) as plain:
                 await plain.get(url.replace("https", "http"))
+
+
+async def test_nothing_older_than_tls_1_3_is_spoken(tmp_path: Path) -> None:
+    async with a_gateway(tmp_path, GatewayConfig(port=0, listen="0.0.0.0")) as gateway:
+        old = ssl.create_default_context(cafile=gateway.hub.made.hub.anchors)
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        async with httpx.AsyncClient(verify=old, trust_env=False) as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get(f"https://localhost:{gateway.hub.ports.gateway[0]}/v1/models")
+
+
+async def test_who_is_turned_away_is_written_down_and_not_what_they_have_shown(tmp_path: Path) -> None:
+    async with a_gateway(tmp_path, GatewayConfig(port=0)) as gateway:
+        for _ in range(100):
+            answer = await gateway.http.get(
+                "/v1/models", headers={"authorization": "Bearer hsk_secret_of_mine"}
+            )
+            assert answer.status_code == 401
+        assert (await gateway.http.get("/v1/models", headers={"host": "evil.example"})).status_code == 400
+    text = (tmp_path / "hub" / "audit.jsonl").read_text()
+    assert "secret_of_mine" not in text
+    lines = [line for line in map(json.loads, text.splitlines()) if line["event"] == "gateway.denied"]
+    assert [line["peer"] for line in lines] == ["127.0.0.1"] * 6
+    assert sum(line.get("repeats", 1) for line in lines) == 100
 
 
 async def test_a_certificate_of_the_mesh_is_as_good_as_a_key(tmp_path: Path) -> None:

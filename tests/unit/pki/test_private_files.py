@@ -11,7 +11,14 @@ from pki.errors import UnsafeKeyFile
 from tests.fakes.hub import MeshOnDisk, make_mesh
 
 pytestmark = pytest.mark.skipif(not disk.POSIX, reason="Windows has no modes and owners")
-NAMES = ("pki/hub-issuing.key", "pki/node-issuing.key", "pki/root.key", "identity.pem", "gateway.pem", "state.db")
+NAMES = (
+    "pki/hub-issuing.key",
+    "pki/node-issuing.key",
+    "pki/root.key",
+    "identity.pem",
+    "gateway.pem",
+    "state.db",
+)
 
 
 @pytest.fixture
