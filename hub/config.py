@@ -28,6 +28,8 @@ class HubConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Where whoever has a join token gets a certificate; 0 takes a free port."""
     advertise: tuple[Host, ...] = ()
     """Host names and IP addresses that nodes reach this hub by, best first; found by itself when empty."""
+    approve: bool = False
+    """Whether an operator has to approve everybody who joins, with `hubspoke nodes approve`; else tokens may ask for it."""
     flush_ms: Annotated[int, Meta(ge=15, le=50)] | None = None
     """How long spokes gather tokens before they send them; by what runs when it is not set."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,193 +1,267 @@
-"""Who may be in the mesh: join tokens, certificates, and what a certificate is worth right now."""
+"""Who is in the mesh, and what a certificate is worth right now."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hub.store.mesh import Certified
+from hub.store.nodes import Asked, Certified
 from hubspoke.errors import InvalidRequest, Unauthenticated
+from hubspoke.types import NodeState
 from pki import pem, policy, profiles
-from pki.errors import BadAddress, BadCsr, BadIdentity, PeerRefused
-from pki.identity import Identity, NodeName, Role, node_name
-from pki.keys import key_digest
-from pki.tokens import JoinToken, secret_hash
+from pki.errors import BadCsr, PeerRefused, Refusal
+from pki.keys import key_digest, public_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable
+    from datetime import timedelta
 
-    from hub.store.mesh import Store
+    from hub.audit import Audit
+    from hub.store.nodes import NodeRecord, NodeStore
+    from hub.trust import Trust
     from hubspoke.clock import Clock
-    from pki.address import Address
-    from pki.authority import NodeIssuer
     from pki.bundle import Chain
+    from pki.identity import Identity, NodeName
     from pki.policy import Peer
 
 log = logging.getLogger(__name__)
 
-TOKEN_LIFETIME_DEFAULT: Final = timedelta(minutes=10)
-TOKEN_LIFETIME_MAX: Final = timedelta(hours=24)
 PEERS_CACHED_MAX: Final = 4_096
 
-REFUSED: Final = "this identity is not accepted; join again with a new token"
-"""All that a refused caller is told. The reason is in the hub's log."""
+REFUSED: Final = (
+    "this identity is not accepted; whoever runs the mesh sees why with `hubspoke nodes list`, and can unlock it or make a "
+    "new token"
+)
+"""All that a refused caller is told. The reason is in the audit log."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewToken:
-    """A join token, shown once, and when it ends."""
+class Calls(Protocol):
+    """The calls that are being served now."""
 
-    text: str
-    expires_at: datetime
+    def cut(self, name: NodeName) -> int:
+        """End all calls of *name* at once, and say how many."""
+        ...
 
-    def __repr__(self) -> str:
-        return f"NewToken(text=..., expires_at={self.expires_at!r})"
+    def cut_where(self, refused: Callable[[Peer], bool]) -> int:
+        """End all calls of those whom *refused* refuses, and say how many."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A certificate with all that its holder needs beside the key."""
 
-    name: str
+    name: NodeName
     chain_pem: bytes
     anchors_pem: bytes
+    generation: int
 
 
 class Identities:
-    """Issues certificates to whoever has a token or a certificate, and checks those that come back."""
+    """Issues certificates to whoever is in the mesh, checks those that come back, and ends those that must not."""
 
     def __init__(
         self,
-        store: Store,
-        issuer: NodeIssuer,
-        anchors: Sequence[x509.Certificate],
+        store: NodeStore,
+        trust: Trust,
         clock: Clock,
+        live: Calls,
+        audit: Audit,
         *,
         leaf_lifetime: timedelta = profiles.LEAF_LIFETIME,
     ) -> None:
         self._store = store
-        self._issuer = issuer
-        self._issuers = frozenset({policy.key_id(issuer.certificate)})
-        self._anchors = tuple(anchors)
+        self._trust = trust
         self._clock = clock
+        self._live = live
+        self._audit = audit
         self._leaf_lifetime = leaf_lifetime
-        self._roles: dict[NodeName, Role] = {}
+        self._nodes: dict[NodeName, NodeRecord] = {}
+        self._revoked: frozenset[str] = frozenset()
+        self._heard = 0
         self._peers: dict[bytes, Peer] = {}
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """The roots that nodes are to trust, the one that tokens carry first."""
+        return self._trust.anchors
 
     @property
     def anchors_pem(self) -> bytes:
         """The roots that nodes are to trust."""
-        return pem.write(self._anchors)
+        return pem.write(self._trust.anchors)
+
+    @property
+    def generation(self) -> int:
+        """Which generation of the roots that is."""
+        return self._trust.generation
 
     @property
     def issuer_pem(self) -> bytes:
-        """The only authority that the mesh port takes client certificates from."""
-        return pem.write((self._issuer.certificate,))
+        """The authority that signs nodes now."""
+        return pem.write((self._trust.issuer.certificate,))
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Everybody who has ever had a certificate, by name."""
+        return tuple(self._nodes[name] for name in sorted(self._nodes))
+
+    def trust(self, trust: Trust) -> None:
+        """Trust and sign with *trust* from now on; what counts no longer is cut by the next sweep."""
+        self._trust = trust
 
     async def load(self) -> None:
         """Read who is in the mesh. Before anything else."""
-        self._roles.update(await self._store.nodes())
+        self._nodes = {node.identity.name: node for node in await self._store.nodes()}
+        self._revoked = await self._store.revoked(self._now())
 
     async def adopt(self, chain: Chain) -> None:
         """Take in a node that was certified without a token: the admin that `pki init` makes."""
-        certified = _certified(policy.identity_of(chain.leaf), chain)
-        await self._store.adopt(certified)
-        self._roles.setdefault(certified.identity.name, certified.identity.role)
+        self.know(await self._store.adopt(_certified(policy.identity_of(chain.leaf), chain), self._now()))
 
     async def reissue(self, key: ec.EllipticCurvePublicKey, identity: Identity) -> Issued:
         """Certify *identity* anew without a token or a certificate, for whoever holds the hub's own keys."""
-        certified = self._certify(key, identity)
-        await self._store.reissue(certified)
+        certified = self.certify(key, identity)
+        self.know(await self._store.reissue(certified, self._now()))
         log.info("certificate issued anew", extra={"node": identity.name, "serial": certified.serial})
-        return Issued(identity.name, certified.chain_pem, self.anchors_pem)
+        self.note_certificate("cert.reissue", self._nodes[identity.name])
+        return Issued(identity.name, certified.chain_pem, self.anchors_pem, self.generation)
 
-    async def create_token(
-        self, name: str, role: Role, lifetime: timedelta | None, addresses: Sequence[Address]
-    ) -> NewToken:
-        """Make a one-use token for *name*; raise InvalidRequest or AlreadyEnrolled when that cannot be."""
-        if role is Role.HUB:
-            raise InvalidRequest(
-                "a token can make a spoke, an app or an admin; hubs are made by `hubspoke pki init`"
-            )
-        lifetime = TOKEN_LIFETIME_DEFAULT if lifetime is None else lifetime
-        if not timedelta(0) < lifetime <= TOKEN_LIFETIME_MAX:
-            raise InvalidRequest(f"a token can live for more than 0 and at most {TOKEN_LIFETIME_MAX}")
+    async def renew(self, peer: Peer, request_der: bytes, held_generation: int = 0) -> Issued:
+        """Trade *peer*'s newest certificate for the next one; raise InvalidRequest or Unauthenticated.
+
+        Whoever asks with an older one and a new key is a copy of the node, or the node after a thief: nobody can tell which,
+        so both are locked out.
+        """
+        key = requested_key(request_der)
+        asked = Asked(peer.serial_hex, key_digest(key), held_generation, self._now())
+        node = await self._store.renew(
+            peer.identity, asked, certify=lambda identity: self.certify(key, identity)
+        )
+        return self._renewed(node, peer.serial_hex)
+
+    async def rejoin(
+        self,
+        request_der: bytes,
+        serial: str,
+        held_generation: int,
+        check: Callable[[NodeRecord, bytes], None],
+    ) -> Issued:
+        """Renew for whoever has no certificate any more that TLS would take; *check* is what `NodeStore.rejoin` says.
+
+        Raise InvalidRequest, Unauthenticated, and what *check* raises.
+        """
+        key = requested_key(request_der)
+        asked = Asked(serial, key_digest(key), held_generation, self._now())
+        node = await self._store.rejoin(
+            asked, check=check, certify=lambda identity: self.certify(key, identity)
+        )
+        if node is None:
+            raise Unauthenticated(REFUSED) from PeerRefused(Refusal.UNKNOWN_SERIAL)
+        return self._renewed(node, serial)
+
+    async def ack(self, peer: Peer, held_generation: int) -> None:
+        """Keep which generation of the roots *peer* holds."""
+        name = peer.identity.name
+        if held_generation != self._nodes[name].bundle_generation:
+            await self._store.ack(name, held_generation)
+            self._audit.note("bundle.ack", node=name, generation=held_generation)
+            self.know(replace(self._nodes[name], bundle_generation=held_generation))
+
+    async def revoke(self, name: str, by: str) -> NodeRecord:
+        """End a node for good, and its calls at once; raise UnknownNode. Only a new token lets the name in again."""
+        node, serials = await self._store.revoke(name, self._now())
+        self.know(node)
+        self._revoked |= serials
+        calls = self._live.cut(node.identity.name)
+        log.warning("node revoked", extra={"node": name, "calls": calls})
+        self._audit.note("node.revoke", node=name, by=by, serials=len(serials), calls=calls)
+        return node
+
+    async def unlock(self, name: str, by: str) -> NodeRecord:
+        """Let a locked node in again, with its newest certificate; raise UnknownNode, or InvalidRequest for another state."""
+        node = await self._store.unlock(name, self._now())
+        self.know(node)
+        log.info("node unlocked", extra={"node": name})
+        self._audit.note("node.unlock", node=name, by=by)
+        return node
+
+    async def sweep(self) -> None:
+        """Hear what others have changed in the store, and cut the calls that were good when they began and are not now."""
+        changes = await self._store.changes(self._heard)
+        if changes:
+            self._heard = changes[-1].number
+            await self.load()
+        if count := self._live.cut_where(self.refuses):
+            log.warning("calls cut", extra={"calls": count})
+
+    def refuses(self, peer: Peer) -> bool:
+        """Whether *peer*, who was let in before, would not be let in now."""
         try:
-            identity = Identity(role, node_name(name))
-        except BadIdentity as error:
-            raise InvalidRequest(str(error)) from error
-        token = self._mint(addresses)
-        now = self._clock.now()
-        expires_at = now + lifetime
-        await self._store.add_token(
-            token.id,
-            secret_hash(token.secret),
-            identity,
-            now=now.timestamp(),
-            expires_at=expires_at.timestamp(),
-        )
-        log.info("token created", extra={"token": token.id, "name_for": name, "role": role.value})
-        return NewToken(token.text, expires_at)
-
-    async def join(self, token_id: str, secret: bytes, request_der: bytes) -> Issued:
-        """Trade a token for a first certificate; raise InvalidRequest, Unauthenticated or AlreadyEnrolled."""
-        key = _requested_key(request_der)
-        certified = await self._store.redeem(
-            token_id,
-            secret_hash(secret),
-            key_digest(key),
-            now=self._clock.now().timestamp(),
-            certify=lambda identity: self._certify(key, identity),
-        )
-        self._roles[certified.identity.name] = certified.identity.role
-        log.info(
-            "node joined", extra={"node": certified.identity.name, "role": certified.identity.role.value}
-        )
-        return Issued(certified.identity.name, certified.chain_pem, self.anchors_pem)
-
-    async def renew(self, peer: Peer, request_der: bytes) -> Issued:
-        """Trade *peer*'s newest certificate for the next one; raise InvalidRequest or Unauthenticated."""
-        key = _requested_key(request_der)
-        certified = await self._store.renew(
-            peer.identity,
-            peer.serial_hex,
-            key_digest(key),
-            certify=lambda identity: self._certify(key, identity),
-        )
-        log.info("certificate renewed", extra={"node": peer.identity.name, "serial": certified.serial})
-        return Issued(peer.identity.name, certified.chain_pem, self.anchors_pem)
+            self._check(peer)
+        except PeerRefused:
+            return True
+        return False
 
     def authenticate(self, leaf_pem: bytes) -> Peer:
-        """Say who shows *leaf_pem*, which TLS has verified; raise Unauthenticated, the reason only in the log.
+        """Say who shows *leaf_pem*, which TLS has verified; raise Unauthenticated, the reason only as its cause.
 
         For every call: TLS checks a certificate once a connection, and connections outlive certificates.
         """
         try:
             peer = self._peers.get(leaf_pem) or self._remember(leaf_pem)
-            policy.check_current(peer, issuers=self._issuers, now=self._clock.now())
+            self._check(peer)
         except PeerRefused as refused:
-            log.warning("peer refused", extra={"why": refused.reason.value})
             raise Unauthenticated(REFUSED) from refused
-        if self._roles.get(peer.identity.name) is not peer.identity.role:
-            log.warning("peer refused", extra={"why": "not in the registry", "identity": peer.identity.uri})
-            raise Unauthenticated(REFUSED)
         return peer
 
-    def _mint(self, addresses: Sequence[Address]) -> JoinToken:
-        """Make a token with as many of *addresses* as one pasted line holds, the best ones."""
-        for count in range(len(addresses), 0, -1):
-            with suppress(BadAddress):
-                return JoinToken.mint(self._anchors[0], addresses[:count])
-        raise InvalidRequest(
-            "the hub has no address that a token could hold; set hub.advertise to a short one"
-        )
+    # For admissions.
+
+    def certify(self, key: ec.EllipticCurvePublicKey, identity: Identity) -> Certified:
+        """Make a certificate; it counts once it is in the store."""
+        issuer = self._trust.issuer
+        chain = issuer.issue_node(key, identity, now=self._clock.now(), lifetime=self._leaf_lifetime)
+        return _certified(identity, chain)
+
+    def know(self, node: NodeRecord) -> None:
+        """Go by what the store says of *node* from now on."""
+        self._nodes[node.identity.name] = node
+
+    def note_certificate(self, event: str, node: NodeRecord) -> None:
+        """Put a new certificate of *node* into the audit log."""
+        role, serial = node.identity.role.value, node.serial
+        self._audit.note(event, node=node.identity.name, role=role, serial=serial, generation=node.generation)
+
+    def issued(self, node: NodeRecord) -> Issued:
+        """Give the newest certificate of *node* for its holder."""
+        return Issued(node.identity.name, node.chain_pem, self.anchors_pem, self.generation)
+
+    def _renewed(self, node: NodeRecord, serial: str) -> Issued:
+        self.know(node)
+        if node.state is not NodeState.ACTIVE:
+            name = node.identity.name
+            calls = self._live.cut(name)
+            log.error("node locked", extra={"node": name, "why": node.why, "calls": calls})
+            self._audit.note("renew.generation_mismatch", node=name, serial=serial, newest=node.serial)
+            self._audit.note("node.lock", node=name, calls=calls)
+            raise Unauthenticated(REFUSED)
+        log.info("certificate renewed", extra={"node": node.identity.name, "serial": node.serial})
+        self.note_certificate("cert.renew", node)
+        return self.issued(node)
+
+    def _check(self, peer: Peer) -> None:
+        policy.check_current(peer, issuers=self._trust.node_issuers, now=self._clock.now())
+        node = self._nodes.get(peer.identity.name)
+        if node is None or node.identity.role is not peer.identity.role:
+            raise PeerRefused(Refusal.NOT_A_NODE)
+        if node.state is not NodeState.ACTIVE:
+            raise PeerRefused(Refusal.LOCKED if node.state is NodeState.LOCKED else Refusal.NODE_REVOKED)
+        if peer.serial_hex in self._revoked:
+            raise PeerRefused(Refusal.REVOKED)
 
     def _remember(self, leaf_pem: bytes) -> Peer:
         peer = policy.read_peer(x509.load_pem_x509_certificate(leaf_pem))
@@ -196,9 +270,16 @@ class Identities:
         self._peers[leaf_pem] = peer
         return peer
 
-    def _certify(self, key: ec.EllipticCurvePublicKey, identity: Identity) -> Certified:
-        chain = self._issuer.issue_node(key, identity, now=self._clock.now(), lifetime=self._leaf_lifetime)
-        return _certified(identity, chain)
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def requested_key(request_der: bytes) -> ec.EllipticCurvePublicKey:
+    """Give the key that a certificate is asked for; raise InvalidRequest for a request that asks for more."""
+    try:
+        return policy.check_csr(request_der)
+    except BadCsr as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _certified(identity: Identity, chain: Chain) -> Certified:
@@ -207,14 +288,7 @@ def _certified(identity: Identity, chain: Chain) -> Certified:
     return Certified(
         identity=identity,
         serial=policy.serial_hex(chain.leaf),
-        key_digest=key_digest(key),
+        public_key=public_bytes(key),
         chain_pem=chain.pem,
         expires_at=chain.leaf.not_valid_after_utc.timestamp(),
     )
-
-
-def _requested_key(request_der: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        return policy.check_csr(request_der)
-    except BadCsr as error:
-        raise InvalidRequest(str(error)) from error

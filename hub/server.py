@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from hub.admissions import Admissions
 from hub.audit import Audit
 from hub.certificate import Certificate
 from hub.dispatch.journey import Dispatch
@@ -31,8 +32,13 @@ from hub.rpc.limits import NodeLimits, StrangerLimits
 from hub.rpc.live import CALLS_PER_NODE_MAX, Live
 from hub.rpc.mesh import MeshService
 from hub.rpc.models import ModelsService
+from hub.rpc.nodes import NodesService
+from hub.store.database import Database
 from hub.store.keys import KeyStore
 from hub.store.mesh import Store
+from hub.store.nodes import NodeStore
+from hub.store.tokens import TokenStore
+from hub.trust import trust_of
 from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
 
     from hub.config import Configuration, HubConfig
     from hub.gateway.listening import Listener
+    from hub.trust import Trust
     from hubspoke.clock import Clock
     from pki.address import Address, Host
     from pki.files import HubFiles
@@ -55,6 +62,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.5
+IDENTITIES_SWEEP_S: Final = 5.0
+"""How long a call goes on at most that was good when it began and is not any more."""
+
 SAVE_S: Final = 30.0
 """How often measured speeds go to the store."""
 
@@ -106,6 +116,7 @@ class Parts:
     clock: Clock
     store: Store
     identities: Identities
+    admissions: Admissions
     keys: Keys
     live: Live
     audit: Audit
@@ -123,25 +134,23 @@ async def running(
 ) -> AsyncIterator[Ports]:
     """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1)."""
     authorities = files.authorities
-    async with _audited(files, clock) as audit, _stored(files) as store:
+    async with _audited(files, clock) as audit, _stored(files) as database:
         certificate = Certificate(files, clock)
-        identities = Identities(
-            store, authorities.load_node_issuer(), files.load_anchors(now=clock.now()), clock
-        )
-        await store.purge(clock.now().timestamp())
-        await identities.load()
+        store, live = Store(database), Live(audit)
+        identities = await _identities(database, trust_of(files, clock), clock, live, audit)
+        admissions = await _admissions(database, identities, clock, audit, needs_approval=told.hub.approve)
         await identities.adopt(authorities.load_admin())
         sessions = Sessions(clock, None if told.hub.flush_ms is None else told.hub.flush_ms / 1_000)
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
-        keys = Keys(KeyStore(store.database), clock)
+        keys = Keys(KeyStore(database), clock)
         await keys.load()
-        live = Live(audit)
-        parts = Parts(clock, store, identities, keys, live, audit, sessions, dispatch, upkeep)
+        parts = Parts(clock, store, identities, admissions, keys, live, audit, sessions, dispatch, upkeep)
         servers = Servers(told.hub, certificate, parts)
         listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_sweep(sessions)),
+                group.create_task(_sweep_identities(identities)),
                 group.create_task(_save_now_and_then(dispatch, store, keys)),
                 group.create_task(certificate.keep_fresh(chance)),
                 group.create_task(notify.keep_alive()),
@@ -220,13 +229,14 @@ class Servers:
     def _serve(self, parts: Parts) -> None:
         """Put every service on its port."""
         clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
-        EnrolmentService(identities, self._mesh_addresses).add_to(self._enrol)
+        EnrolmentService(parts.admissions, self._mesh_addresses).add_to(self._enrol)
         IdentityService(identities, clock).add_to(self._mesh)
         MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
         ModelsService(parts.upkeep).add_to(self._mesh)
         KeysService(parts.keys).add_to(self._mesh)
-        AdminService(sessions, identities, clock, self._enrol_addresses).add_to(self._mesh)
+        NodesService(identities, parts.admissions).add_to(self._mesh)
+        AdminService(sessions, parts.admissions, clock, self._enrol_addresses).add_to(self._mesh)
 
 
 @asynccontextmanager
@@ -253,12 +263,35 @@ def _require_private(files: HubFiles, audit: Audit) -> None:
 
 
 @asynccontextmanager
-async def _stored(files: HubFiles) -> AsyncIterator[Store]:
-    store = await Store.open(files.state)
+async def _stored(files: HubFiles) -> AsyncIterator[Database]:
+    database = await Database.open(files.state)
     try:
-        yield store
+        yield database
     finally:
-        await store.close()
+        await database.close()
+
+
+async def _identities(database: Database, trust: Trust, clock: Clock, live: Live, audit: Audit) -> Identities:
+    nodes = NodeStore(database)
+    await nodes.purge(clock.now().timestamp())
+    identities = Identities(nodes, trust, clock, live, audit)
+    await identities.load()
+    return identities
+
+
+async def _admissions(
+    database: Database, identities: Identities, clock: Clock, audit: Audit, *, needs_approval: bool
+) -> Admissions:
+    tokens = TokenStore(database)
+    await tokens.purge(clock.now().timestamp())
+    return Admissions(tokens, identities, clock, audit, needs_approval=needs_approval)
+
+
+async def _sweep_identities(identities: Identities) -> None:
+    while True:
+        await asyncio.sleep(IDENTITIES_SWEEP_S)
+        with suppress(StoreFailed):  # which has said so, and may be over by the next time
+            await identities.sweep()
 
 
 def _listener(told: Configuration, parts: Parts, hosts: tuple[Host, ...], files: HubFiles) -> Listener:

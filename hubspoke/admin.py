@@ -12,10 +12,12 @@ from hubspoke.api.keys.v1 import keys_pb2 as keys_pb
 from hubspoke.api.keys.v1.keys_pb2_grpc import KeysServiceStub
 from hubspoke.api.models.v1 import models_pb2 as models_pb
 from hubspoke.api.models.v1.models_pb2_grpc import ModelsServiceStub
+from hubspoke.api.nodes.v1 import nodes_pb2 as nodes_pb
+from hubspoke.api.nodes.v1.nodes_pb2_grpc import NodesServiceStub
 from hubspoke.client import CALL_TIMEOUT_S, MeshClient
 from hubspoke.connection import whole
 from hubspoke.types import InMemory, Pulled, SpokeId
-from hubspoke.wire import enums, fleet, keys, times, upkeep
+from hubspoke.wire import enums, fleet, keys, nodes, times, upkeep
 from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from hubspoke.types import IssuedKey, KeyInfo, KeyPlan, LoadEvent, PullEvent, SpokeStatus
+    from hubspoke.types import IssuedKey, KeyInfo, KeyPlan, LoadEvent, NodeInfo, PullEvent, SpokeStatus
     from pki.identity import Role
 
 UNLOAD_TIMEOUT_S: Final = 60.0
@@ -49,17 +51,18 @@ class AdminClient(MeshClient):
         return tuple(fleet.spoke_from_wire(message) for message in response.spokes)
 
     async def create_join_token(
-        self, name: str, role: Role, lifetime: timedelta | None = None
+        self, name: str, role: Role, lifetime: timedelta | None = None, *, needs_approval: bool = False
     ) -> IssuedToken:
         """Make a one-use token that lets *name* join as *role*; without a *lifetime* the hub chooses.
 
-        Raise InvalidRequest for a name, role or lifetime that the hub does not take.
+        With *needs_approval* its holder waits until `approve`; a hub may ask that of everybody. Raise InvalidRequest for a name, role or lifetime that the hub does not take.
         """
         with sendable():
             request = pb.CreateJoinTokenRequest(
                 name=name,
                 role=enums.ROLE.to_wire(role),
                 lifetime=None if lifetime is None else times.duration(lifetime.total_seconds()),
+                needs_approval=needs_approval,
             )
 
         def ask(channel: grpc.aio.Channel) -> Awaitable[pb.CreateJoinTokenResponse]:
@@ -67,6 +70,51 @@ class AdminClient(MeshClient):
 
         response = await self._connection.call(ask)
         return IssuedToken(response.token, times.moment(response.expires_at, "expires_at"))
+
+    async def nodes(self) -> tuple[NodeInfo, ...]:
+        """List everybody who is or was in the mesh, and who waits to be approved, by name."""
+        response = await self._connection.call(_list_nodes)
+        return tuple(nodes.from_wire(message) for message in response.nodes)
+
+    async def approve(self, name: str) -> NodeInfo:
+        """Let somebody in who waits; raise UnknownNode."""
+        with sendable():
+            request = nodes_pb.ApproveNodeRequest(name=name)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[nodes_pb.ApproveNodeResponse]:
+            return NodesServiceStub(channel).ApproveNode(request, timeout=CALL_TIMEOUT_S)
+
+        return nodes.from_wire((await self._connection.call(ask)).node)
+
+    async def deny(self, name: str) -> NodeInfo:
+        """Refuse somebody who waits; raise UnknownNode."""
+        with sendable():
+            request = nodes_pb.DenyNodeRequest(name=name)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[nodes_pb.DenyNodeResponse]:
+            return NodesServiceStub(channel).DenyNode(request, timeout=CALL_TIMEOUT_S)
+
+        return nodes.from_wire((await self._connection.call(ask)).node)
+
+    async def revoke(self, name: str) -> NodeInfo:
+        """End a node for good, and its calls at once; raise UnknownNode. Only a new token lets the name in again."""
+        with sendable():
+            request = nodes_pb.RevokeNodeRequest(name=name)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[nodes_pb.RevokeNodeResponse]:
+            return NodesServiceStub(channel).RevokeNode(request, timeout=CALL_TIMEOUT_S)
+
+        return nodes.from_wire((await self._connection.call(ask)).node)
+
+    async def unlock(self, name: str) -> NodeInfo:
+        """Let a locked node in again, with its newest certificate; raise UnknownNode or InvalidRequest."""
+        with sendable():
+            request = nodes_pb.UnlockNodeRequest(name=name)
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[nodes_pb.UnlockNodeResponse]:
+            return NodesServiceStub(channel).UnlockNode(request, timeout=CALL_TIMEOUT_S)
+
+        return nodes.from_wire((await self._connection.call(ask)).node)
 
     async def load(
         self, model: str, *, spoke: str = "", pin: bool = False
@@ -154,6 +202,10 @@ class AdminClient(MeshClient):
 
 def _list_keys(channel: grpc.aio.Channel) -> Awaitable[keys_pb.ListKeysResponse]:
     return KeysServiceStub(channel).ListKeys(keys_pb.ListKeysRequest(), timeout=CALL_TIMEOUT_S)
+
+
+def _list_nodes(channel: grpc.aio.Channel) -> Awaitable[nodes_pb.ListNodesResponse]:
+    return NodesServiceStub(channel).ListNodes(nodes_pb.ListNodesRequest(), timeout=CALL_TIMEOUT_S)
 
 
 def _list_spokes(channel: grpc.aio.Channel) -> Awaitable[pb.ListSpokesResponse]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 
@@ -14,8 +15,15 @@ from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
 from hubspoke.api.identity.v1.identity_pb2_grpc import IdentityServiceStub
 from hubspoke.channel import CHANNEL_OPTIONS
 from hubspoke.credentials import anonymous_credentials
-from hubspoke.errors import AlreadyEnrolled, InvalidRequest, MeshError, ProtocolViolation, Unreachable
-from hubspoke.wire import status
+from hubspoke.errors import (
+    AlreadyEnrolled,
+    InvalidRequest,
+    MeshError,
+    ProtocolViolation,
+    RateLimited,
+    Unreachable,
+)
+from hubspoke.wire import status, times
 from pki import bundle, keys, policy
 from pki.address import parse_address
 from pki.errors import BadAddress, PkiError
@@ -23,16 +31,24 @@ from pki.files import HubAddresses, NodeFiles
 from pki.tokens import JoinToken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
+    from datetime import datetime
     from pathlib import Path
 
+    from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import EnrolmentServiceAsyncStub
     from hubspoke.clock import Clock
     from pki.address import Address
     from pki.credential import StoredIdentity
     from pki.identity import Identity, Role
+    from pki.keys import PrivateKey
 
-JOIN_TIMEOUT_S: Final = 10.0
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S: Final = 10.0
 """Deadline of a try at one address, connection included."""
+
+APPROVAL_POLL_S: Final = 2.0
+"""How often a machine asks whether an operator has approved it."""
 
 RENEW_TIMEOUT_S: Final = 10.0
 MESH_ADDRESSES_MAX: Final = 16
@@ -41,12 +57,30 @@ MESH_ADDRESSES_MAX: Final = 16
 _NOT_THE_HUB: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification")
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A machine that waits for an operator: its name, the fingerprint of its key, and until when it may wait."""
+
+    name: str
+    key: str
+    until: datetime
+
+
 async def join(
-    token_text: str, directory: Path, *, roles: Iterable[Role], clock: Clock, replace: bool = False
+    token_text: str,
+    directory: Path,
+    *,
+    roles: Iterable[Role],
+    clock: Clock,
+    replace: bool = False,
+    waiting: Callable[[Pending], None] = lambda _: None,
 ) -> StoredIdentity:
     """Trade a join token for an identity and store it in *directory*.
 
-    The token must be for one of *roles*. Its secret goes only to a hub that the token's own anchor has verified.
+    The token must be for one of *roles*. Its secret goes only to a hub that the token's own anchor has verified. Where an
+    operator has to approve, tell *waiting*, and wait. Whoever is interrupted goes on with the same token, which lies in
+    *directory* until then.
+
     Raise `BadToken` before anything is sent, `AlreadyEnrolled` when a valid identity lies there and *replace* is
     not set, `Unreachable` when no address of the token leads to the hub, and what the hub refuses with.
     """
@@ -54,21 +88,16 @@ async def join(
     files = NodeFiles(directory)
     if not replace:
         _require_vacant(files, clock)
-    key = await asyncio.to_thread(files.request_key)
-    request = enrolment.JoinRequest(
-        token_id=token.id, token_secret=token.secret, certificate_request=keys.certificate_request(key)
-    )
+    key = await asyncio.to_thread(files.begin_joining, token.text)
     try:
-        response = await _ask_each(token, request)
-        _check(response, token, frozenset(roles))
-    except Unreachable:
+        membership = await _membership(token, key, waiting)
+        _check(membership, token, frozenset(roles))
+    except (Unreachable, RateLimited):
         raise  # the answer may have got lost: the next try asks with the same key
     except (MeshError, PkiError):
-        files.next_key.unlink(missing_ok=True)
+        files.end_joining()
         raise
-    addresses = HubAddresses(mesh=_addresses(response.mesh_addresses), enrol=token.addresses)
-    await asyncio.to_thread(files.save_addresses, addresses)
-    return await asyncio.to_thread(files.adopt, response.certificate_chain, response.anchors, now=clock.now())
+    return await adopted(membership, files, clock, enrol=token.addresses)
 
 
 async def renew(
@@ -85,21 +114,82 @@ async def renew(
     stored = await asyncio.to_thread(files.load_identity)
     if stored.serial != current.serial:
         return stored
-    request = identity_pb.RenewRequest(certificate_request=keys.certificate_request(key))
+    held_generation = await asyncio.to_thread(files.load_generation)
+    request = identity_pb.RenewRequest(
+        certificate_request=keys.certificate_request(key), held_generation=held_generation
+    )
     try:
         response = await IdentityServiceStub(channel).Renew(request, timeout=RENEW_TIMEOUT_S)
     except grpc.aio.AioRpcError as failure:
         raise status.error_of(failure) from failure
     if _identity(response.certificate_chain) != current.identity:
         raise ProtocolViolation("the hub renewed the certificate of somebody else; update the hub")
-    return await asyncio.to_thread(files.adopt, response.certificate_chain, response.anchors, now=clock.now())
+    return await asyncio.to_thread(
+        files.adopt,
+        response.certificate_chain,
+        response.anchors,
+        now=clock.now(),
+        generation=response.bundle_generation,
+    )
 
 
-def _check(response: enrolment.JoinResponse, token: JoinToken, roles: frozenset[Role]) -> None:
+async def adopted(
+    membership: enrolment.Membership,
+    files: NodeFiles,
+    clock: Clock,
+    *,
+    enrol: tuple[Address, ...] | None = None,
+    identity: Identity | None = None,
+) -> StoredIdentity:
+    """Take a certificate that came over the enrol port into use; without *enrol* those addresses stay as they are.
+
+    Raise ProtocolViolation when it is not for *identity*.
+    """
+    if identity is not None and _identity(membership.certificate_chain) != identity:
+        raise ProtocolViolation("the hub renewed the certificate of somebody else; update the hub")
+    mesh = _addresses(membership.mesh_addresses)
+    if enrol is None:
+        enrol = (await asyncio.to_thread(files.load_addresses)).enrol
+    await asyncio.to_thread(files.save_addresses, HubAddresses(mesh=mesh, enrol=enrol))
+    return await asyncio.to_thread(
+        files.adopt,
+        membership.certificate_chain,
+        membership.anchors,
+        now=clock.now(),
+        generation=membership.bundle_generation,
+    )
+
+
+async def _membership(
+    token: JoinToken, key: PrivateKey, waiting: Callable[[Pending], None]
+) -> enrolment.Membership:
+    """Ask until the hub has said yes or no."""
+    shown = {
+        "token_id": token.id,
+        "token_secret": token.secret,
+        "certificate_request": keys.certificate_request(key),
+    }
+    join = enrolment.JoinRequest(**shown)  # type: ignore[arg-type]
+    answer: enrolment.JoinResponse | enrolment.JoinStatusResponse
+    answer = await _ask_each(token, lambda hub: hub.Join(join, timeout=ANSWER_TIMEOUT_S))
+    if answer.HasField("waiting"):
+        ends_at = times.moment(answer.waiting.expires_at, "expires_at")
+        waiting(Pending(answer.waiting.name, keys.fingerprint(keys.key_digest(key.public_key())), ends_at))
+    status_request = enrolment.JoinStatusRequest(**shown)  # type: ignore[arg-type]
+    while answer.HasField("waiting"):
+        await asyncio.sleep(APPROVAL_POLL_S)
+        with suppress(Unreachable, RateLimited):  # the hub may be starting again; it knows who waits
+            answer = await _ask_each(
+                token, lambda hub: hub.JoinStatus(status_request, timeout=ANSWER_TIMEOUT_S)
+            )
+    return answer.membership
+
+
+def _check(membership: enrolment.Membership, token: JoinToken, roles: frozenset[Role]) -> None:
     """Raise unless the answer is what the token was for; whether it belongs to our key, `adopt` checks."""
-    who = _identity(response.certificate_chain)
-    bundle.require_anchored(bundle.parse_chain(response.certificate_chain), (token.root,))
-    if who.name != response.name:
+    who = _identity(membership.certificate_chain)
+    bundle.require_anchored(bundle.parse_chain(membership.certificate_chain), (token.root,))
+    if who.name != membership.name:
         raise ProtocolViolation("the hub's answer and its certificate name different nodes; update the hub")
     if who.role not in roles:
         wanted = " or ".join(sorted(roles))
@@ -116,39 +206,32 @@ def _require_vacant(files: NodeFiles, clock: Clock) -> None:
             )
 
 
-async def _ask_each(token: JoinToken, request: enrolment.JoinRequest) -> enrolment.JoinResponse:
+async def _ask_each(token: JoinToken, ask: Callable[[EnrolmentServiceAsyncStub], Awaitable[T]]) -> T:
     """Try the token's addresses in turn until a hub answers, whatever it answers."""
     credentials = anonymous_credentials((token.root,))
     failures = []
     for address in token.addresses:
         try:
-            return await _ask(address, credentials, request)
+            async with grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS) as channel:
+                return await ask(EnrolmentServiceStub(channel))
         except grpc.aio.AioRpcError as failure:
             error = status.error_of(failure)
-            if not _never_arrived(failure, error):
+            if not never_arrived(failure, error):
                 raise error from failure
-            failures.append(_why(address, failure))
+            failures.append(why_not(address, failure))
     raise Unreachable("; ".join(failures))
 
 
-async def _ask(
-    address: Address, credentials: grpc.ChannelCredentials, request: enrolment.JoinRequest
-) -> enrolment.JoinResponse:
-    async with grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS) as channel:
-        return await EnrolmentServiceStub(channel).Join(request, timeout=JOIN_TIMEOUT_S)
-
-
-def _never_arrived(failure: grpc.aio.AioRpcError, error: MeshError) -> bool:
+def never_arrived(failure: grpc.aio.AioRpcError, error: MeshError) -> bool:
+    """Whether no hub has said anything, so that another address may be tried."""
     return isinstance(error, Unreachable) or failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def _why(address: Address, failure: grpc.aio.AioRpcError) -> str:
+def why_not(address: Address, failure: grpc.aio.AioRpcError) -> str:
+    """Say why no hub has answered at *address*."""
     details = failure.details() or ""
     if any(sign in details for sign in _NOT_THE_HUB):
-        return (
-            f"{address} is not the hub that made this token, or the clock of one of the two is wrong; "
-            "the token's secret was not sent"
-        )
+        return f"{address} is not the hub of this mesh, or the clock of one of the two is wrong; nothing was sent"
     return f"{address} does not answer; is hub-server running there, and its enrol port open?"
 
 

@@ -4,6 +4,7 @@ PkiError
 ├── BadIdentity         a name or a SPIFFE URI that the mesh does not know
 ├── BadAddress          not a host or a host:port
 ├── BadCsr              a certificate request that asks for more than a certificate
+├── BadProof            not signed with the key that it should be
 ├── BadToken            a join token that is cut, edited or of another kind
 ├── BadBundle           trust anchors or a chain that cannot be relied on
 ├── BadKey              not a P-256 private key, or not the one that belongs here
@@ -52,6 +53,12 @@ class BadCsr(PkiError):
     """A certificate request that is malformed or asks for more than a certificate to its key."""
 
     remedy = "send a PKCS#10 request for a P-256 key with an empty subject and no extensions"
+
+
+class BadProof(PkiError):
+    """Somebody who comes back does not hold the key of the certificate that they name."""
+
+    remedy = "a node whose key is lost joins again with a new token"
 
 
 class BadToken(PkiError):
@@ -104,6 +111,12 @@ class Refusal(StrEnum):
     UNKNOWN_ISSUER = "the issuer is not in use"
     NOT_YET_VALID = "the certificate is not valid yet"
     EXPIRED = "the certificate has expired"
+    NOT_A_NODE = "nobody of that role and name is in the mesh"
+    LOCKED = "the node is locked"
+    NODE_REVOKED = "the node was revoked"
+    REVOKED = "the certificate was revoked"
+    UNKNOWN_SERIAL = "no certificate has that serial"
+    WRONG_KEY = "the proof was not made with the certificate's key"
 
 
 class PeerRefused(PkiError):

@@ -9,7 +9,8 @@
     ├── identity.pem            key, leaf, chain
     ├── gateway.pem             key, leaf, chain
     ├── anchors.pem             what nodes trust
-    └── state.db
+    └── state.db                                         ├── generation     which anchors those are
+                                                         └── join.token     while it waits to be let in
 
 Files with a key have mode 0600, the others 0644. Key and certificate are one file, so that they change
 together. What is missing or damaged raises `NotInitialised`, `NotEnrolled`, `BadKey` or `BadBundle`, and
@@ -17,6 +18,7 @@ a key that others can reach `UnsafeKeyFile`; the messages name the file.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -214,6 +216,16 @@ class NodeFiles:
         """Where the hubs are."""
         return self.directory / "hub.json"
 
+    @property
+    def generation(self) -> Path:
+        """Which generation of the anchors this node holds."""
+        return self.directory / "generation"
+
+    @property
+    def token(self) -> Path:
+        """The join token that was used and has not brought a certificate yet."""
+        return self.directory / "join.token"
+
     def load_identity(self) -> StoredIdentity:
         """Read who this node is."""
         if not self.identity.exists():
@@ -238,37 +250,99 @@ class NodeFiles:
         text = json.dumps(asdict(addresses), indent=2) + "\n"
         disk.replace(self.hub, text.encode(), mode=disk.PUBLIC_MODE)
 
+    def begin_joining(self, token_text: str) -> PrivateKey:
+        """Keep *token_text* while it is being used, and return the key to use it with.
+
+        After a crash it is the same key again, as long as it is the same token: the hub takes another key for somebody
+        else's.
+        """
+        disk.make_directory(self.directory)
+        if self.load_token() != token_text:
+            self.end_joining()
+            disk.replace(self.token, token_text.encode(), mode=disk.SECRET_MODE)
+        return self.request_key()
+
+    def load_token(self) -> str | None:
+        """Read the token of a join that has not come to its end, if there is one."""
+        try:
+            return disk.read_secret(self.token).decode("ascii", errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def end_joining(self) -> None:
+        """Forget a join that came to nothing, with its key."""
+        self.next_key.unlink(missing_ok=True)
+        self.token.unlink(missing_ok=True)
+
+    def load_generation(self) -> int:
+        """Read which generation of the anchors this node holds; 0 when that is not known."""
+        try:
+            return int(disk.read_public(self.generation))
+        except (FileNotFoundError, ValueError):
+            return 0
+
     def request_key(self) -> PrivateKey:
         """Return the key to ask a certificate for; it is on disk before anybody hears of it.
 
         A key whose certificate never arrived is asked for again: the hub answers the same key with the
-        same certificate, and takes a different one for a thief's.
+        same certificate, and takes a different one for a thief's. Two processes get the same one.
         """
-        if self.next_key.exists() and not self._is_in_use(pending := self._load_next_key()):
-            return pending
         disk.make_directory(self.directory)
-        key = keys.new_key()
-        disk.replace(self.next_key, keys.key_to_pem(key), mode=disk.SECRET_MODE)
-        return key
+        with self._alone():
+            if self.next_key.exists() and not self._is_in_use(pending := self._load_next_key()):
+                return pending
+            key = keys.new_key()
+            disk.replace(self.next_key, keys.key_to_pem(key), mode=disk.SECRET_MODE)
+            return key
 
-    def adopt(self, chain_pem: bytes, anchors_pem: bytes, *, now: datetime) -> StoredIdentity:
+    def adopt(
+        self, chain_pem: bytes, anchors_pem: bytes, *, now: datetime, generation: int = 0
+    ) -> StoredIdentity:
         """Take the certificate that came for `request_key` into use, and return it.
 
         Raises `BadBundle` or `BadKey`, and leaves everything as it was, unless the chain is whole,
-        belongs to the key and ends at the anchors.
+        belongs to the key and ends at the anchors. What another process has adopted before stays.
         """
         chain = bundle.parse_chain(chain_pem)
         bundle.require_anchored(chain, bundle.parse_anchors(anchors_pem, now=now))
-        return self.save(Credential(self._load_next_key(), chain), anchors_pem)
+        with self._alone():
+            if self.identity.exists() and (stored := self.load_identity()).chain_pem == chain.pem:
+                return stored
+            return self._save(Credential(self._load_next_key(), chain), anchors_pem, generation)
 
-    def save(self, credential: Credential, anchors_pem: bytes) -> StoredIdentity:
+    def save(self, credential: Credential, anchors_pem: bytes, generation: int = 0) -> StoredIdentity:
         """Replace identity and anchors; a crash on the way leaves a node that can go on."""
-        identity = StoredIdentity.of(credential)
         disk.make_directory(self.directory)
-        disk.replace(self.anchors, anchors_pem, mode=disk.PUBLIC_MODE)
+        with self._alone():
+            return self._save(credential, anchors_pem, generation)
+
+    def save_anchors(self, anchors_pem: bytes, generation: int, *, now: datetime) -> None:
+        """Replace the anchors, and say which generation that is; or raise `BadBundle` for what is no anchors."""
+        bundle.parse_anchors(anchors_pem, now=now)
+        with self._alone():
+            self._save_anchors(anchors_pem, generation)
+
+    def _save(self, credential: Credential, anchors_pem: bytes, generation: int) -> StoredIdentity:
+        identity = StoredIdentity.of(credential)
+        self._save_anchors(anchors_pem, generation)
         disk.replace(self.identity, credential.pem, mode=disk.SECRET_MODE)
-        self.next_key.unlink(missing_ok=True)
+        self.end_joining()
         return identity
+
+    def _save_anchors(self, anchors_pem: bytes, generation: int) -> None:
+        disk.replace(self.anchors, anchors_pem, mode=disk.PUBLIC_MODE)
+        # Last: a crash before it leaves a node that says less than it has, which only brings the same again.
+        disk.replace(self.generation, b"%d\n" % generation, mode=disk.PUBLIC_MODE)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time in. The system lets go when a process dies, however that comes."""
+        descriptor = disk.open_own(self.directory / ".lock")
+        try:
+            with disk.locked(descriptor):
+                yield
+        finally:
+            os.close(descriptor)
 
     def _load_next_key(self) -> PrivateKey:
         with _naming(self.next_key):

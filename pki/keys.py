@@ -20,6 +20,8 @@ PublicKey: TypeAlias = ec.EllipticCurvePublicKey
 # passphrase itself has to carry the strength.
 PASSPHRASE_BYTES_MIN = 12
 
+FINGERPRINT_BYTES = 8
+
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
@@ -70,9 +72,18 @@ def certificate_request(key: PrivateKey) -> bytes:
     return request.public_bytes(serialization.Encoding.DER)
 
 
+def public_bytes(key: PublicKey) -> bytes:
+    """Write *key* as a SubjectPublicKeyInfo in DER."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def key_digest(key: PublicKey) -> bytes:
     """Digest *key* so that it can be recognised: SHA-256 of its SubjectPublicKeyInfo."""
-    info = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     digest = hashes.Hash(hashes.SHA256())
-    digest.update(info)
+    digest.update(public_bytes(key))
     return digest.finalize()
+
+
+def fingerprint(digest: bytes) -> str:
+    """Write a key's digest for people to compare: 64 bits of it, which nobody finds a second key to in a day."""
+    return " ".join(digest[at : at + 2].hex() for at in range(0, FINGERPRINT_BYTES, 2))

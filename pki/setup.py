@@ -77,7 +77,7 @@ def initialise(
     hub.save_identity(own)
     hub.save_gateway(gateway)
     admin.save_addresses(plan.addresses)
-    admin_identity = admin.save(admin_credential, anchors_pem)
+    admin_identity = admin.save(admin_credential, anchors_pem, generation=1)
     staged.rename(hub.authorities.directory)
     disk.sync_directory(hub.directory)
     return Summary(

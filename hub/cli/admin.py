@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hub.audit import Audit
 from hub.identities import Identities
-from hub.store.mesh import Store
+from hub.rpc.live import Live
+from hub.store.database import Database
+from hub.store.nodes import NodeStore
+from hub.trust import trust_of
 from hubspoke import loop
 from hubspoke.cli import options
 from hubspoke.clock import SystemClock
@@ -18,6 +22,7 @@ from pki.policy import identity_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hubspoke.clock import Clock
     from pki.credential import StoredIdentity
 
 
@@ -40,12 +45,18 @@ def command(*, state_dir: Path | None) -> None:
 async def reissue(hub: HubFiles, client: NodeFiles) -> StoredIdentity:
     """Make a new key and certificate for the mesh's first admin, and store them in *client*."""
     clock = SystemClock()
-    store = await Store.open(hub.state)
+    database = await Database.open(hub.state)
     try:
-        issuer = hub.authorities.load_node_issuer()
-        identities = Identities(store, issuer, hub.load_anchors(now=clock.now()), clock)
-        key = client.request_key()
-        issued = await identities.reissue(key.public_key(), identity_of(hub.authorities.load_admin().leaf))
-        return client.adopt(issued.chain_pem, issued.anchors_pem, now=clock.now())
+        with Audit.open(hub.directory, clock) as audit:
+            return await _reissued(hub, client, database, clock, audit)
     finally:
-        await store.close()
+        await database.close()
+
+
+async def _reissued(
+    hub: HubFiles, client: NodeFiles, database: Database, clock: Clock, audit: Audit
+) -> StoredIdentity:
+    identities = Identities(NodeStore(database), trust_of(hub, clock), clock, Live(audit), audit)
+    key = client.request_key()
+    issued = await identities.reissue(key.public_key(), identity_of(hub.authorities.load_admin().leaf))
+    return client.adopt(issued.chain_pem, issued.anchors_pem, now=clock.now(), generation=issued.generation)

@@ -37,10 +37,22 @@ MESH_PORT: Final[dict[str, frozenset[Role]]] = {
     f"{_API}.keys.v1.KeysService/CreateKey": ADMINS,
     f"{_API}.keys.v1.KeysService/ListKeys": ADMINS,
     f"{_API}.keys.v1.KeysService/RevokeKey": ADMINS,
+    f"{_API}.nodes.v1.NodesService/ListNodes": ADMINS,
+    f"{_API}.nodes.v1.NodesService/ApproveNode": ADMINS,
+    f"{_API}.nodes.v1.NodesService/DenyNode": ADMINS,
+    f"{_API}.nodes.v1.NodesService/RevokeNode": ADMINS,
+    f"{_API}.nodes.v1.NodesService/UnlockNode": ADMINS,
     f"{_API}.admin.v1.AdminService/ListSpokes": ADMINS,
     f"{_API}.admin.v1.AdminService/CreateJoinToken": ADMINS,
 }
 """Calls of the mesh port, by the full name of the method, and the roles that may make them."""
 
-ENROL_PORT: Final = frozenset({f"{_API}.enrolment.v1.EnrolmentService/Join"})
-"""Calls of the enrol port, where nobody has a certificate yet."""
+_ENROLMENT: Final = f"{_API}.enrolment.v1.EnrolmentService"
+
+ENROL_PORT: Final[dict[str, str]] = {
+    f"{_ENROLMENT}/Join": "whoever holds a join token",
+    f"{_ENROLMENT}/JoinStatus": "whoever holds a join token and the key that it was used with",
+    f"{_ENROLMENT}/Challenge": "anybody",
+    f"{_ENROLMENT}/Rejoin": "whoever holds the key of a node's newest certificate",
+}
+"""Calls of the enrol port, where nobody has a certificate that counts, and who gets an answer."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hub.admissions import TokenPlan
 from hub.core import vram
+from hub.rpc.interceptors import caller
 from hubspoke.api.admin.v1 import admin_pb2 as pb
 from hubspoke.api.admin.v1 import admin_pb2_grpc as rpc
 from hubspoke.clock import time_of_day
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from hub.admissions import Admissions
     from hub.core.types import Spoke
-    from hub.identities import Identities
     from hub.relay.sessions import Sessions
     from hubspoke.clock import Clock
     from pki.address import Address
@@ -27,10 +29,10 @@ class AdminService(rpc.AdminServiceServicer):
     """Serves `ListSpokes` and `CreateJoinToken`."""
 
     def __init__(
-        self, sessions: Sessions, identities: Identities, clock: Clock, enrol_addresses: Sequence[Address]
+        self, sessions: Sessions, admissions: Admissions, clock: Clock, enrol_addresses: Sequence[Address]
     ) -> None:
         self._sessions = sessions
-        self._identities = identities
+        self._admissions = admissions
         self._clock = clock
         self._enrol_addresses = tuple(enrol_addresses)
 
@@ -53,12 +55,13 @@ class AdminService(rpc.AdminServiceServicer):
         _context: grpc.aio.ServicerContext[pb.CreateJoinTokenRequest, pb.CreateJoinTokenResponse],
     ) -> pb.CreateJoinTokenResponse:
         """Make a one-use join token."""
-        token = await self._identities.create_token(
-            request.name,
-            enums.ROLE.from_wire(request.role),
-            times.span(request.lifetime) if request.HasField("lifetime") else None,
-            self._enrol_addresses,
+        plan = TokenPlan(
+            name=request.name,
+            role=enums.ROLE.from_wire(request.role),
+            lifetime=times.span(request.lifetime) if request.HasField("lifetime") else None,
+            needs_approval=request.needs_approval,
         )
+        token = await self._admissions.create_token(plan, self._enrol_addresses, caller().identity.name)
         return pb.CreateJoinTokenResponse(token=token.text, expires_at=times.timestamp(token.expires_at))
 
     def _status(self, spoke: Spoke) -> SpokeStatus:

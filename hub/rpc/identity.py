@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hub.rpc.interceptors import caller
 from hubspoke.api.identity.v1 import identity_pb2 as pb
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from hub.identities import Identities
     from hubspoke.clock import Clock
-
-GENERATION: Final = 1
-"""Of the roots: they do not change until CA rotation is there."""
 
 
 class IdentityService(rpc.IdentityServiceServicer):
@@ -47,15 +44,22 @@ class IdentityService(rpc.IdentityServiceServicer):
 
     async def GetBundle(  # noqa: N802  # the proto names it
         self,
-        _request: pb.GetBundleRequest,
+        request: pb.GetBundleRequest,
         _context: grpc.aio.ServicerContext[pb.GetBundleRequest, pb.GetBundleResponse],
     ) -> pb.GetBundleResponse:
-        """Give the roots that a node is to trust."""
-        return pb.GetBundleResponse(anchors=self._identities.anchors_pem, generation=GENERATION)
+        """Give the roots that a node is to trust, and hear which ones it has."""
+        await self._identities.ack(caller(), request.held_generation)
+        return pb.GetBundleResponse(
+            anchors=self._identities.anchors_pem, bundle_generation=self._identities.generation
+        )
 
     async def Renew(  # noqa: N802  # the proto names it
         self, request: pb.RenewRequest, _context: grpc.aio.ServicerContext[pb.RenewRequest, pb.RenewResponse]
     ) -> pb.RenewResponse:
         """Trade the caller's current certificate for a new one to a new key."""
-        issued = await self._identities.renew(caller(), request.certificate_request)
-        return pb.RenewResponse(certificate_chain=issued.chain_pem, anchors=issued.anchors_pem)
+        issued = await self._identities.renew(caller(), request.certificate_request, request.held_generation)
+        return pb.RenewResponse(
+            certificate_chain=issued.chain_pem,
+            anchors=issued.anchors_pem,
+            bundle_generation=issued.generation,
+        )

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 LOCK_TIMEOUT_S: Final = 5.0
 """How long a write waits for another process that has the database open."""
 
+SCHEMA: Final = 1
+"""Counts the changes that a database of before does not go with. New tables are none: they are made where they lack."""
+
 METADATA: Final = sa.MetaData()
 """Every table; the modules beside this one describe them."""
 
@@ -37,9 +40,13 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Open the database at *path*, and make what is not there yet."""
+        """Open the database at *path*, and make what is not there yet; raise StoreFailed for another version's."""
         database = cls(_engine_of(path))
-        await database.run(METADATA.create_all)
+        try:
+            await database.run(_prepare)
+        except BaseException:
+            await database.close()
+            raise
         return database
 
     async def close(self) -> None:
@@ -59,6 +66,18 @@ class Database:
                 raise StoreFailed("the hub's database cannot be read or written; its log says why") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _prepare(connection: sa.Connection) -> None:
+    is_new = not sa.inspect(connection).get_table_names()
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar()
+    if not is_new and found != SCHEMA:
+        raise StoreFailed(
+            f"state.db is of schema {found} and this version reads schema {SCHEMA}; move it away, and let every node "
+            "join again with a new token"
+        )
+    METADATA.create_all(connection)
+    connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
 
 
 def _engine_of(path: Path) -> sa.Engine:

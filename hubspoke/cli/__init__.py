@@ -8,6 +8,8 @@ COMMANDS = {
     "pki": Row("hubspoke.cli.pki", "Make the mesh's certificate authority."),
     "token": Row("hubspoke.cli.token", "Make join tokens."),
     "join": Row("hubspoke.cli.join", "Get an identity on this machine with a join token."),
+    "nodes": Row("hubspoke.cli.nodes", "Show who is in the mesh; approve, unlock, revoke."),
+    "revoke": Row("hubspoke.cli.revoke", "End a node for good, at once."),
     "key": Row("hubspoke.cli.key", "Make and end API keys of the HTTP gateway."),
     "status": Row("hubspoke.cli.status", "Show the spokes: memory, models, slots."),
     "models": Row("hubspoke.cli.models", "List what can be asked, and where it runs."),

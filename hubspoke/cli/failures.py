@@ -19,6 +19,7 @@ from hubspoke.errors import (
     QuotaExceeded,
     RateLimited,
     UnknownKey,
+    UnknownNode,
     Unreachable,
 )
 from pki.errors import BadAddress, BadIdentity, PkiError
@@ -97,7 +98,7 @@ def exit_code(error: MeshError | PkiError) -> Exit:
             return Exit.UNREACHABLE
         case CapacityError() | RateLimited() | QuotaExceeded():
             return Exit.FULL
-        case UnknownKey():
+        case UnknownKey() | UnknownNode():
             return Exit.FAILED
         case BadAddress() | BadIdentity():
             return Exit.USAGE

@@ -41,12 +41,18 @@ def command() -> None:
 @click.option(
     "--ttl", callback=options.read_span, default="10m", show_default=True, help="How long it can be used."
 )
+@click.option(
+    "--approve",
+    is_flag=True,
+    help="Let it in only after `hubspoke nodes approve NAME`. The hub may ask that of all.",
+)
 @options.of_a_client
 def create(
     *,
     name: str,
     role: str,
     ttl: timedelta,
+    approve: bool,
     hubs: tuple[Address, ...],
     state_dir: Path | None,
     as_json: bool,
@@ -61,7 +67,7 @@ def create(
 
     async def ask() -> IssuedToken:
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
-            return await mesh.create_join_token(name, Role(role), ttl)
+            return await mesh.create_join_token(name, Role(role), ttl, needs_approval=approve)
 
     with for_admins():
         token = loop.run(ask)

@@ -46,6 +46,7 @@ MeshError
 │   ├── PermissionDenied          the role may not call this
 │   ├── AlreadyEnrolled           the name or key is taken
 │   ├── UnknownKey                no API key of that name
+│   ├── UnknownNode               no node of that name
 │   ├── RateLimited               too many tries
 │   └── QuotaExceeded             what the key may use is used up
 ├── Unreachable               no hub answers, seen from here
@@ -260,6 +261,12 @@ class UnknownKey(AccessError):
     reason = "unknown_key"
 
 
+class UnknownNode(AccessError):
+    """No node goes by that name."""
+
+    reason = "unknown_node"
+
+
 class RateLimited(AccessError):
     """Too many tries."""
 
@@ -331,6 +338,7 @@ STATUS: dict[type[MeshError], Status] = {
     PermissionDenied: Status("PERMISSION_DENIED", 403),
     AlreadyEnrolled: Status("ALREADY_EXISTS", 409),
     UnknownKey: Status("NOT_FOUND", 404),
+    UnknownNode: Status("NOT_FOUND", 404),
     RateLimited: Status("RESOURCE_EXHAUSTED", 429),
     QuotaExceeded: Status("RESOURCE_EXHAUSTED", 429),
     Unreachable: Status("UNAVAILABLE", 503),
@@ -342,10 +350,7 @@ RETRYABLE: frozenset[type[MeshError]] = frozenset(
     {SpokeLost, EngineUnavailable, EngineOverloaded, EngineCrashed, EngineTruncated, EngineTimeout,
      InvalidOutput, EngineOutOfMemory, LoadFailed, ModelNotLoaded, SlotTaken, Draining, UnknownModel}
 )  # fmt: skip
-"""Failures of one attempt after which another spoke may do better, as long as the client has seen no text.
-
-A spoke that does not know a model that it has told of has just lost it; others may still have it.
-"""
+"""Failures of one attempt after which another spoke may do better, as long as the client has seen no text."""
 
 _BY_REASON = {kind.reason: kind for kind in STATUS}
 

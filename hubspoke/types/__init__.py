@@ -78,6 +78,7 @@ from hubspoke.types.machines import (
     PullStep,
     SpokeId,
 )
+from hubspoke.types.nodes import NodeInfo, NodeState
 from hubspoke.types.requests import (
     Calling,
     CallKind,
@@ -143,6 +144,8 @@ __all__ = [
     "ModelKey",
     "ModelState",
     "ModelSummary",
+    "NodeInfo",
+    "NodeState",
     "Place",
     "Plan",
     "Planned",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from hubspoke.api.admin.v1 import admin_pb2 as admin
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
+from hubspoke.api.nodes.v1 import nodes_pb2 as nodes
 from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import (
@@ -17,6 +18,7 @@ from hubspoke.types import (
     FinishReason,
     GpuKind,
     ModelState,
+    NodeState,
     Priority,
     Speaker,
     SpokeState,
@@ -69,3 +71,4 @@ EFFORT: Final = Pair(Effort, inference.Effort, "EFFORT_")
 CALL: Final = Pair(CallKind, mesh.Call, "CALL_")
 CALLING: Final = Pair(Calling, inference.ToolChoice.Mode, "MODE_")
 SPOKE_STATE: Final = Pair(SpokeState, admin.SpokeState, "SPOKE_STATE_")
+NODE_STATE: Final = Pair(NodeState, nodes.NodeState, "NODE_STATE_")

@@ -232,10 +232,12 @@ class FakeHub(
             chain = self._certify(request.certificate_request, self.joiner)
         self._perhaps_lose(context)
         return enrolment_pb.JoinResponse(
-            certificate_chain=chain,
-            anchors=self._anchors(),
-            mesh_addresses=["127.0.0.1:7443"],
-            name=self.joiner.name,
+            membership=enrolment_pb.Membership(
+                certificate_chain=chain,
+                anchors=self._anchors(),
+                mesh_addresses=["127.0.0.1:7443"],
+                name=self.joiner.name,
+            )
         )
 
     def _order(self, request, context, script):

@@ -1,83 +1,42 @@
 """Joining and renewing against the hub's own enrolment: its store, its rules, its two ports."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import pytest
 
-from hub.identities import Identities
-from hub.rpc.enrolment import EnrolmentService
-from hub.rpc.identity import IdentityService
-from hub.rpc.interceptors import enrol_gate, mesh_gate
-from hub.store.mesh import Store
 from hubspoke import enrol
-from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import add_EnrolmentServiceServicer_to_server
-from hubspoke.api.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_server
+from hubspoke.admin import AdminClient
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import Unauthenticated
-from pki.address import Address
 from pki.credential import StoredIdentity
 from pki.files import NodeFiles
 from pki.identity import Role
 from pki.tokens import JoinToken
-from tests.fakes.hub import MeshOnDisk, make_mesh
+from tests.fakes.real_hub import RealHub, real_hub
 
 CLOCK = SystemClock()
 
 
 class Port:
-    """The enrolment half of a real hub: where its two ports are, and who makes its tokens."""
+    """The enrolment of a real hub: where its two ports are, and who makes its tokens."""
 
-    def __init__(self, identities: Identities, enrol_address: str, mesh_address: str) -> None:
-        self.identities = identities
-        self.enrol = enrol_address
-        self.mesh = mesh_address
+    def __init__(self, hub: RealHub) -> None:
+        self._hub = hub
+        self.mesh = hub.mesh
 
     async def token(self, name: str, role: Role = Role.SPOKE) -> str:
-        return (await self.identities.create_token(name, role, None, [Address(self.enrol)])).text
-
-
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> MeshOnDisk:
-    return make_mesh(tmp_path_factory.mktemp("mesh"))
+        async with AdminClient(self._hub.admin.directory) as admin:
+            return (await admin.create_join_token(name, role)).text
 
 
 @pytest.fixture
-async def hub(mesh: MeshOnDisk, tmp_path: Path) -> AsyncIterator[Port]:
-    store = await Store.open(tmp_path / "state.db")
-    anchors = mesh.hub.load_anchors(now=datetime.now(UTC))
-    identities = Identities(store, mesh.hub.authorities.load_node_issuer(), anchors, CLOCK)
-    own = mesh.hub.load_identity()
-    pair = (own.key_pem, own.chain_pem)
-    mutual = grpc.ssl_server_credentials([pair], identities.issuer_pem, require_client_auth=True)
-    async with (
-        serving(mesh_gate(identities), mutual) as (mesh_server, mesh_address),
-        serving(enrol_gate(), grpc.ssl_server_credentials([pair])) as (enrol_server, enrol_address),
-    ):
-        add_IdentityServiceServicer_to_server(IdentityService(identities, CLOCK), mesh_server)
-        service = EnrolmentService(identities, [Address(mesh_address)])
-        add_EnrolmentServiceServicer_to_server(service, enrol_server)
-        await mesh_server.start()
-        await enrol_server.start()
-        yield Port(identities, enrol_address, mesh_address)
-    await store.close()
-
-
-@asynccontextmanager
-async def serving(
-    gate: grpc.aio.ServerInterceptor, credentials: grpc.ServerCredentials
-) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
-    server = grpc.aio.server(interceptors=[gate])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    try:
-        yield server, f"127.0.0.1:{port}"
-    finally:
-        await server.stop(grace=None)
+async def hub(tmp_path: Path) -> AsyncIterator[Port]:
+    async with real_hub(tmp_path / "mesh") as running:
+        yield Port(running)
 
 
 async def join(token: str, directory: Path) -> StoredIdentity:

@@ -5,6 +5,7 @@ import pytest
 from hubspoke.api.admin.v1 import admin_pb2 as admin
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
+from hubspoke.api.nodes.v1 import nodes_pb2 as nodes
 from hubspoke.api.types.v1 import types_pb2 as pb
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import (
@@ -15,6 +16,7 @@ from hubspoke.types import (
     FinishReason,
     GpuKind,
     ModelState,
+    NodeState,
     Priority,
     Speaker,
     SpokeState,
@@ -33,6 +35,7 @@ MIRRORS = {
     "EFFORT_": (enums.EFFORT, Effort, inference.Effort),
     "MODE_": (enums.CALLING, Calling, inference.ToolChoice.Mode),
     "CALL_": (enums.CALL, CallKind, mesh.Call),
+    "NODE_STATE_": (enums.NODE_STATE, NodeState, nodes.NodeState),
     "SPOKE_STATE_": (enums.SPOKE_STATE, SpokeState, admin.SpokeState),
 }
 

@@ -47,7 +47,7 @@ async def test_no_hub_at_all_is_said_with_the_address(mesh: MeshOnDisk, tmp_path
 
 async def test_a_fake_hub_never_sees_the_secret(mesh: MeshOnDisk, tmp_path: Path):
     fake = FakeHub(make_mesh(tmp_path / "other").hub)
-    with serve_enrol(fake) as address, pytest.raises(Unreachable, match="not the hub that made this token"):
+    with serve_enrol(fake) as address, pytest.raises(Unreachable, match="not the hub of this mesh"):
         await join_as_app(token_for(mesh, address), tmp_path / "app")
     assert fake.joins == []
 

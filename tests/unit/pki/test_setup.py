@@ -24,9 +24,9 @@ PLAN = Plan(
 )
 
 
-# How often `initialise` waits for the disk: 6 files of authorities and their directory, 6 files that are
+# How often `initialise` waits for the disk: 6 files of authorities and their directory, 7 files that are
 # replaced and theirs, and the directory in which the authorities appear.
-SYNCS = 7 + 1 + 2 * 6 + 1
+SYNCS = 7 + 1 + 2 * 7 + 1
 
 
 class PowerCut(Exception):
@@ -79,7 +79,13 @@ def test_a_new_mesh_has_every_file_and_no_other(summary: Summary, hub: HubFiles,
         "pki/root.key",
         "pki/root.pem",
     ]
-    assert sorted(snapshot(admin.directory)) == ["anchors.pem", "hub.json", "identity.pem"]
+    assert sorted(snapshot(admin.directory)) == [
+        ".lock",
+        "anchors.pem",
+        "generation",
+        "hub.json",
+        "identity.pem",
+    ]
     assert summary.hosts == PLAN.hosts
 
 

@@ -27,15 +27,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from hubspoke.api.types.v1 import types_pb2 as hubspoke_dot_api_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hubspoke/api/admin/v1/admin.proto\x12\x15hubspoke.api.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"\x13\n\x11ListSpokesRequest\"H\n\x12ListSpokesResponse\x12\x32\n\x06spokes\x18\x01 \x03(\x0b\x32\".hubspoke.api.admin.v1.SpokeStatus\"\xe5\x02\n\x0bSpokeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.hubspoke.api.admin.v1.SpokeState\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x0c\n\x04\x62usy\x18\x07 \x01(\r\x12\x33\n\tinventory\x18\x08 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\x16\n\x0ereserved_bytes\x18\t \x01(\x04\x12\x30\n\x05pools\x18\n \x03(\x0b\x32!.hubspoke.api.admin.v1.MemoryPool\"\x9c\x01\n\nMemoryPool\x12\x0c\n\x04gpus\x18\x01 \x03(\r\x12\x18\n\x0btotal_bytes\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\nfree_bytes\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x16\n\x0ereserved_bytes\x18\x04 \x01(\x04\x12\x16\n\x0eobserved_bytes\x18\x05 \x01(\x04\x42\x0e\n\x0c_total_bytesB\r\n\x0b_free_bytes\"~\n\x16\x43reateJoinTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.hubspoke.api.types.v1.Role\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"X\n\x17\x43reateJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9e\x01\n\nSpokeState\x12\x1b\n\x17SPOKE_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SPOKE_STATE_READY\x10\x01\x12\x16\n\x12SPOKE_STATE_SILENT\x10\x02\x12\x18\n\x14SPOKE_STATE_DRAINING\x10\x03\x12\x14\n\x10SPOKE_STATE_LEFT\x10\x04\x12\x14\n\x10SPOKE_STATE_LOST\x10\x05\x32\xe3\x01\n\x0c\x41\x64minService\x12\x61\n\nListSpokes\x12(.hubspoke.api.admin.v1.ListSpokesRequest\x1a).hubspoke.api.admin.v1.ListSpokesResponse\x12p\n\x0f\x43reateJoinToken\x12-.hubspoke.api.admin.v1.CreateJoinTokenRequest\x1a..hubspoke.api.admin.v1.CreateJoinTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hubspoke/api/admin/v1/admin.proto\x12\x15hubspoke.api.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"\x13\n\x11ListSpokesRequest\"H\n\x12ListSpokesResponse\x12\x32\n\x06spokes\x18\x01 \x03(\x0b\x32\".hubspoke.api.admin.v1.SpokeStatus\"\xe5\x02\n\x0bSpokeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.hubspoke.api.admin.v1.SpokeState\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x0c\n\x04\x62usy\x18\x07 \x01(\r\x12\x33\n\tinventory\x18\x08 \x01(\x0b\x32 .hubspoke.api.types.v1.Inventory\x12\x16\n\x0ereserved_bytes\x18\t \x01(\x04\x12\x30\n\x05pools\x18\n \x03(\x0b\x32!.hubspoke.api.admin.v1.MemoryPool\"\x9c\x01\n\nMemoryPool\x12\x0c\n\x04gpus\x18\x01 \x03(\r\x12\x18\n\x0btotal_bytes\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\nfree_bytes\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x16\n\x0ereserved_bytes\x18\x04 \x01(\x04\x12\x16\n\x0eobserved_bytes\x18\x05 \x01(\x04\x42\x0e\n\x0c_total_bytesB\r\n\x0b_free_bytes\"\x96\x01\n\x16\x43reateJoinTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.hubspoke.api.types.v1.Role\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eneeds_approval\x18\x04 \x01(\x08\"X\n\x17\x43reateJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9e\x01\n\nSpokeState\x12\x1b\n\x17SPOKE_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SPOKE_STATE_READY\x10\x01\x12\x16\n\x12SPOKE_STATE_SILENT\x10\x02\x12\x18\n\x14SPOKE_STATE_DRAINING\x10\x03\x12\x14\n\x10SPOKE_STATE_LEFT\x10\x04\x12\x14\n\x10SPOKE_STATE_LOST\x10\x05\x32\xe3\x01\n\x0c\x41\x64minService\x12\x61\n\nListSpokes\x12(.hubspoke.api.admin.v1.ListSpokesRequest\x1a).hubspoke.api.admin.v1.ListSpokesResponse\x12p\n\x0f\x43reateJoinToken\x12-.hubspoke.api.admin.v1.CreateJoinTokenRequest\x1a..hubspoke.api.admin.v1.CreateJoinTokenResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hubspoke.api.admin.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPOKESTATE']._serialized_start=993
-  _globals['_SPOKESTATE']._serialized_end=1151
+  _globals['_SPOKESTATE']._serialized_start=1018
+  _globals['_SPOKESTATE']._serialized_end=1176
   _globals['_LISTSPOKESREQUEST']._serialized_start=160
   _globals['_LISTSPOKESREQUEST']._serialized_end=179
   _globals['_LISTSPOKESRESPONSE']._serialized_start=181
@@ -44,10 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPOKESTATUS']._serialized_end=613
   _globals['_MEMORYPOOL']._serialized_start=616
   _globals['_MEMORYPOOL']._serialized_end=772
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=774
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=900
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=902
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=990
-  _globals['_ADMINSERVICE']._serialized_start=1154
-  _globals['_ADMINSERVICE']._serialized_end=1381
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=775
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=925
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=927
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1015
+  _globals['_ADMINSERVICE']._serialized_start=1179
+  _globals['_ADMINSERVICE']._serialized_end=1406
 # @@protoc_insertion_point(module_scope)

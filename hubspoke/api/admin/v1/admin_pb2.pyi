@@ -221,10 +221,13 @@ class CreateJoinTokenRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     LIFETIME_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name to issue to: lower-case letters, digits and inner hyphens, at most 63. Required."""
     role: _types_pb2.Role.ValueType
     """What the holder will be: SPOKE, APP or ADMIN. Required."""
+    needs_approval: _builtins.bool
+    """Whether an operator has to approve the holder before it is let in. Optional; a hub may ask that of everybody."""
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """How long it can be used: up to 24 h. Optional: 10 minutes when absent."""
@@ -235,10 +238,11 @@ class CreateJoinTokenRequest(_message.Message):
         name: _builtins.str = ...,
         role: _types_pb2.Role.ValueType = ...,
         lifetime: _duration_pb2.Duration | None = ...,
+        needs_approval: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "name", b"name", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "name", b"name", "needs_approval", b"needs_approval", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

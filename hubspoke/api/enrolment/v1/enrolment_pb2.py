@@ -22,19 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)hubspoke/api/enrolment/v1/enrolment.proto\x12\x19hubspoke.api.enrolment.v1\"R\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\"`\n\x0cJoinResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61nchors\x18\x02 \x01(\x0c\x12\x16\n\x0emesh_addresses\x18\x03 \x03(\t\x12\x0c\n\x04name\x18\x04 \x01(\t2k\n\x10\x45nrolmentService\x12W\n\x04Join\x12&.hubspoke.api.enrolment.v1.JoinRequest\x1a\'.hubspoke.api.enrolment.v1.JoinResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)hubspoke/api/enrolment/v1/enrolment.proto\x12\x19hubspoke.api.enrolment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\"\x8d\x01\n\x0cJoinResponse\x12;\n\nmembership\x18\x01 \x01(\x0b\x32%.hubspoke.api.enrolment.v1.MembershipH\x00\x12\x35\n\x07waiting\x18\x02 \x01(\x0b\x32\".hubspoke.api.enrolment.v1.WaitingH\x00\x42\t\n\x07outcome\"X\n\x11JoinStatusRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\"\x93\x01\n\x12JoinStatusResponse\x12;\n\nmembership\x18\x01 \x01(\x0b\x32%.hubspoke.api.enrolment.v1.MembershipH\x00\x12\x35\n\x07waiting\x18\x02 \x01(\x0b\x32\".hubspoke.api.enrolment.v1.WaitingH\x00\x42\t\n\x07outcome\"\x12\n\x10\x43hallengeRequest\"\"\n\x11\x43hallengeResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"s\n\rRejoinRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\x12\x17\n\x0fheld_generation\x18\x05 \x01(\x04\"K\n\x0eRejoinResponse\x12\x39\n\nmembership\x18\x01 \x01(\x0b\x32%.hubspoke.api.enrolment.v1.Membership\"y\n\nMembership\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61nchors\x18\x02 \x01(\x0c\x12\x19\n\x11\x62undle_generation\x18\x03 \x01(\x04\x12\x16\n\x0emesh_addresses\x18\x04 \x03(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"G\n\x07Waiting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x9d\x03\n\x10\x45nrolmentService\x12W\n\x04Join\x12&.hubspoke.api.enrolment.v1.JoinRequest\x1a\'.hubspoke.api.enrolment.v1.JoinResponse\x12i\n\nJoinStatus\x12,.hubspoke.api.enrolment.v1.JoinStatusRequest\x1a-.hubspoke.api.enrolment.v1.JoinStatusResponse\x12\x66\n\tChallenge\x12+.hubspoke.api.enrolment.v1.ChallengeRequest\x1a,.hubspoke.api.enrolment.v1.ChallengeResponse\x12]\n\x06Rejoin\x12(.hubspoke.api.enrolment.v1.RejoinRequest\x1a).hubspoke.api.enrolment.v1.RejoinResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hubspoke.api.enrolment.v1.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOINREQUEST']._serialized_start=72
-  _globals['_JOINREQUEST']._serialized_end=154
-  _globals['_JOINRESPONSE']._serialized_start=156
-  _globals['_JOINRESPONSE']._serialized_end=252
-  _globals['_ENROLMENTSERVICE']._serialized_start=254
-  _globals['_ENROLMENTSERVICE']._serialized_end=361
+  _globals['_JOINREQUEST']._serialized_start=105
+  _globals['_JOINREQUEST']._serialized_end=187
+  _globals['_JOINRESPONSE']._serialized_start=190
+  _globals['_JOINRESPONSE']._serialized_end=331
+  _globals['_JOINSTATUSREQUEST']._serialized_start=333
+  _globals['_JOINSTATUSREQUEST']._serialized_end=421
+  _globals['_JOINSTATUSRESPONSE']._serialized_start=424
+  _globals['_JOINSTATUSRESPONSE']._serialized_end=571
+  _globals['_CHALLENGEREQUEST']._serialized_start=573
+  _globals['_CHALLENGEREQUEST']._serialized_end=591
+  _globals['_CHALLENGERESPONSE']._serialized_start=593
+  _globals['_CHALLENGERESPONSE']._serialized_end=627
+  _globals['_REJOINREQUEST']._serialized_start=629
+  _globals['_REJOINREQUEST']._serialized_end=744
+  _globals['_REJOINRESPONSE']._serialized_start=746
+  _globals['_REJOINRESPONSE']._serialized_end=821
+  _globals['_MEMBERSHIP']._serialized_start=823
+  _globals['_MEMBERSHIP']._serialized_end=944
+  _globals['_WAITING']._serialized_start=946
+  _globals['_WAITING']._serialized_end=1017
+  _globals['_ENROLMENTSERVICE']._serialized_start=1020
+  _globals['_ENROLMENTSERVICE']._serialized_end=1433
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EnrolmentServiceStub:
-    """Served on the enrol port only: the server proves itself, the caller has no certificate yet.
+    """Served on the enrol port only: the server proves itself, the caller has no certificate that counts.
     """
 
     def __init__(self, channel):
@@ -40,15 +40,54 @@ class EnrolmentServiceStub:
                 request_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinRequest.SerializeToString,
                 response_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinResponse.FromString,
                 _registered_method=True)
+        self.JoinStatus = channel.unary_unary(
+                '/hubspoke.api.enrolment.v1.EnrolmentService/JoinStatus',
+                request_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusRequest.SerializeToString,
+                response_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusResponse.FromString,
+                _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/hubspoke.api.enrolment.v1.EnrolmentService/Challenge',
+                request_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
+        self.Rejoin = channel.unary_unary(
+                '/hubspoke.api.enrolment.v1.EnrolmentService/Rejoin',
+                request_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinRequest.SerializeToString,
+                response_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServiceServicer:
-    """Served on the enrol port only: the server proves itself, the caller has no certificate yet.
+    """Served on the enrol port only: the server proves itself, the caller has no certificate that counts.
     """
 
     def Join(self, request, context):
-        """Trades a one-use join token and a certificate signing request for a certificate.
+        """Trades a one-use join token and a certificate signing request for a certificate, or for a place among those that an operator has to approve. Asking again with the same key gives the same answer.
         Allowed: anyone who holds a token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JoinStatus(self, request, context):
+        """Says what has become of a Join that waits for approval: the certificate once it is approved.
+        Allowed: anyone who holds the token and asks for the same key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Challenge(self, request, context):
+        """Gives a number to be signed, which is good once and for a short while.
+        Allowed: anyone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rejoin(self, request, context):
+        """Trades a certificate that has ended, of a node that is in the mesh, for a new one to a new key. Asking again with the same key gives the same certificate.
+        Allowed: anyone who proves to hold the key of a node's newest certificate, for 90 days after its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +101,21 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     request_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinRequest.FromString,
                     response_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinResponse.SerializeToString,
             ),
+            'JoinStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinStatus,
+                    request_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusRequest.FromString,
+                    response_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusResponse.SerializeToString,
+            ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeRequest.FromString,
+                    response_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeResponse.SerializeToString,
+            ),
+            'Rejoin': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rejoin,
+                    request_deserializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinRequest.FromString,
+                    response_serializer=hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'hubspoke.api.enrolment.v1.EnrolmentService', rpc_method_handlers)
@@ -71,7 +125,7 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EnrolmentService:
-    """Served on the enrol port only: the server proves itself, the caller has no certificate yet.
+    """Served on the enrol port only: the server proves itself, the caller has no certificate that counts.
     """
 
     @staticmethod
@@ -91,6 +145,87 @@ class EnrolmentService:
             '/hubspoke.api.enrolment.v1.EnrolmentService/Join',
             hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinRequest.SerializeToString,
             hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hubspoke.api.enrolment.v1.EnrolmentService/JoinStatus',
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusRequest.SerializeToString,
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.JoinStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hubspoke.api.enrolment.v1.EnrolmentService/Challenge',
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeRequest.SerializeToString,
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.ChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rejoin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hubspoke.api.enrolment.v1.EnrolmentService/Rejoin',
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinRequest.SerializeToString,
+            hubspoke_dot_api_dot_enrolment_dot_v1_dot_enrolment__pb2.RejoinResponse.FromString,
             options,
             channel_credentials,
             insecure,

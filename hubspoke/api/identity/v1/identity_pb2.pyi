@@ -81,16 +81,21 @@ Global___WhoAmIResponse: _TypeAlias = WhoAmIResponse  # noqa: Y015
 
 @_typing.final
 class GetBundleRequest(_message.Message):
-    """Nothing is asked but the current roots."""
+    """A question about the roots, which tells at the same time which ones the caller has."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    HELD_GENERATION_FIELD_NUMBER: _builtins.int
+    held_generation: _builtins.int
+    """Generation of the roots that the node holds; 0 when it does not know. Optional."""
     def __init__(
         self,
+        *,
+        held_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_generation", b"held_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,20 +108,20 @@ class GetBundleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ANCHORS_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
+    BUNDLE_GENERATION_FIELD_NUMBER: _builtins.int
     anchors: _builtins.bytes
     """The roots to trust; PEM."""
-    generation: _builtins.int
+    bundle_generation: _builtins.int
     """Counts the changes of the roots; a larger one replaces a smaller one."""
     def __init__(
         self,
         *,
         anchors: _builtins.bytes = ...,
-        generation: _builtins.int = ...,
+        bundle_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "generation", b"generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,16 +134,20 @@ class RenewRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CERTIFICATE_REQUEST_FIELD_NUMBER: _builtins.int
+    HELD_GENERATION_FIELD_NUMBER: _builtins.int
     certificate_request: _builtins.bytes
     """PKCS#10 request in DER, at most 4 KiB: a fresh P-256 key, empty subject, no extensions. Required."""
+    held_generation: _builtins.int
+    """Generation of the roots that the node holds; 0 when it does not know. Optional."""
     def __init__(
         self,
         *,
         certificate_request: _builtins.bytes = ...,
+        held_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request", b"certificate_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request", b"certificate_request", "held_generation", b"held_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,19 +161,23 @@ class RenewResponse(_message.Message):
 
     CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
     ANCHORS_FIELD_NUMBER: _builtins.int
+    BUNDLE_GENERATION_FIELD_NUMBER: _builtins.int
     certificate_chain: _builtins.bytes
     """The leaf and the certificates up to, but without, the root; PEM, leaf first."""
     anchors: _builtins.bytes
     """The roots to trust; PEM."""
+    bundle_generation: _builtins.int
+    """Counts the changes of the roots; a larger one replaces a smaller one."""
     def __init__(
         self,
         *,
         certificate_chain: _builtins.bytes = ...,
         anchors: _builtins.bytes = ...,
+        bundle_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "certificate_chain", b"certificate_chain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation", "certificate_chain", b"certificate_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,7 +73,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """Trades the caller's current certificate for a new one to a new key. Asking again with the same key gives the same certificate.
+        """Trades the caller's newest certificate for a new one to a new key. Asking again with the same key gives the same certificate; asking with an older certificate and a new key locks the node.
         Allowed: spoke, app, admin; each for itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -42,7 +42,7 @@ class IdentityServiceStub:
     Allowed: spoke, app, admin.
     """
     Renew: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RenewRequest, _identity_pb2.RenewResponse]
-    """Trades the caller's current certificate for a new one to a new key. Asking again with the same key gives the same certificate.
+    """Trades the caller's newest certificate for a new one to a new key. Asking again with the same key gives the same certificate; asking with an older certificate and a new key locks the node.
     Allowed: spoke, app, admin; each for itself.
     """
 
@@ -60,7 +60,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Allowed: spoke, app, admin.
     """
     Renew: _aio.UnaryUnaryMultiCallable[_identity_pb2.RenewRequest, _identity_pb2.RenewResponse]  # type: ignore[assignment]
-    """Trades the caller's current certificate for a new one to a new key. Asking again with the same key gives the same certificate.
+    """Trades the caller's newest certificate for a new one to a new key. Asking again with the same key gives the same certificate; asking with an older certificate and a new key locks the node.
     Allowed: spoke, app, admin; each for itself.
     """
 
@@ -93,7 +93,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.RenewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.RenewResponse, _abc.Awaitable[_identity_pb2.RenewResponse]]:
-        """Trades the caller's current certificate for a new one to a new key. Asking again with the same key gives the same certificate.
+        """Trades the caller's newest certificate for a new one to a new key. Asking again with the same key gives the same certificate; asking with an older certificate and a new key locks the node.
         Allowed: spoke, app, admin; each for itself.
         """
 
