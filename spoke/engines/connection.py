@@ -1,4 +1,4 @@
-"""Connections to engines over HTTP: how long to wait, whom to trust, and what a failure means."""
+"""Connections to engines over HTTP: how long to wait; and with httpx, as Ollama's package wants it, what a failure means."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from hubspoke.errors import (
 from hubspoke.http_marks import HOP_HEADER, MESH_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Container, Iterator
 
 CONNECT_TIMEOUT_S: Final = 2.0
 WRITE_TIMEOUT_S: Final = 30.0
@@ -43,8 +42,8 @@ def timeouts(silence_s: float) -> httpx.Timeout:
     )
 
 
-def transport(url: str, socket: Path | None = None) -> httpx.AsyncHTTPTransport:
-    """Connect to *socket*, or to *url* when there is none. Over https the system's authorities are trusted."""
+def transport(url: str) -> httpx.AsyncHTTPTransport:
+    """Connect to *url*. Over https the system's authorities are trusted."""
     # Without https nobody is trusted, which also saves loading every authority.
     is_secret = url.startswith("https:")
     return httpx.AsyncHTTPTransport(
@@ -52,11 +51,10 @@ def transport(url: str, socket: Path | None = None) -> httpx.AsyncHTTPTransport:
         # A connection for each request: llama.cpp closes idle ones without a word, and a request may run into that.
         limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0),
         trust_env=False,  # a proxy for the web is not meant for an engine
-        uds=None if socket is None else str(socket),
     )
 
 
-def refuse_mesh(headers: httpx.Headers) -> None:
+def refuse_mesh(headers: Container[str]) -> None:
     """Raise EngineProtocol when an answer with these *headers* is that of a mesh and not of an engine."""
     if MESH_HEADER in headers:
         raise EngineProtocol(

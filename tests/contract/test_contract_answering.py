@@ -8,7 +8,19 @@ import pytest
 
 from hubspoke.errors import ContextTooLong, EngineOverloaded, ModelNotLoaded
 from hubspoke.types import Capability, FinishReason, Message, Request, Sampling, Speaker
-from tests.contract.bench import GREEDY, LONG, REVERSE, SOON_S, Bench, answered, ask, begun, chat, collected
+from tests.contract.bench import (
+    GREEDY,
+    LONG,
+    REVERSE,
+    SOON_S,
+    Bench,
+    answered,
+    ask,
+    begun,
+    chat,
+    collected,
+    going_on,
+)
 
 # Answering.
 
@@ -159,7 +171,7 @@ async def test_closing_an_answer_frees_its_slot(warm: Bench):
 
 async def test_cancelling_who_reads_frees_the_slot(warm: Bench):
     for _ in range(2 * warm.slots):
-        answer = await begun(warm.engine, warm.model, chat(LONG[0]))
+        answer = await begun(warm.engine, warm.model, going_on())
         reader = asyncio.create_task(collected(answer))
         await asyncio.sleep(0)
         reader.cancel()

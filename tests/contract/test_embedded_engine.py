@@ -254,8 +254,10 @@ async def test_the_socket_of_a_child_that_crashed_is_removed_too(store: ModelSto
     only_child().kill()
     while (await described(engine, "tiny")).state is ModelState.LOADED:
         pass
+    modes = modes_in(temporary)
+    await engine.aclose()
 
-    assert modes_in(temporary) == []
+    assert modes == []
 
 
 @pytest.mark.skipif(not here().has_unix_sockets, reason="this system has no unix sockets")

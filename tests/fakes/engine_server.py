@@ -15,10 +15,15 @@ END_OF_BODY = b"0\r\n\r\n"
 
 @dataclass(slots=True)
 class Script:
-    """What to answer, and what was asked. With *hangs* the connection stays open until the client closes it."""
+    """What to answer, and what was asked. With *hangs* the connection stays open until the client closes it.
+
+    A connection serves *turns* requests, and is closed without a word after that.
+    """
 
     pieces: Sequence[bytes]
     hangs: bool = False
+    turns: int = 1
+    connections: int = 0
     heads: list[bytes] = field(default_factory=list)
     bodies: list[dict[str, object]] = field(default_factory=list)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,19 +62,25 @@ async def serve(script: Script, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 
 async def _answer(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    script.connections += 1
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        script.heads.append(head)
-        lengths = [line[15:] for line in head.lower().splitlines() if line.startswith(b"content-length:")]
-        script.bodies.append(json.loads(await reader.readexactly(int(lengths[0])) if lengths else b"{}"))
-        writer.writelines(script.pieces)
-        await writer.drain()
+        for _ in range(script.turns):
+            await _take_turn(script, reader, writer)
         if script.hangs:
             await reader.read()
             script.hung_up.set()
-    except ConnectionError:  # the client hung up first
+    except (ConnectionError, asyncio.IncompleteReadError):  # the client hung up first
         script.hung_up.set()
     finally:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def _take_turn(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    script.heads.append(head)
+    lengths = [line[15:] for line in head.lower().splitlines() if line.startswith(b"content-length:")]
+    script.bodies.append(json.loads(await reader.readexactly(int(lengths[0])) if lengths else b"{}"))
+    writer.writelines(script.pieces)
+    await writer.drain()

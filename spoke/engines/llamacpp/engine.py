@@ -59,6 +59,9 @@ class EmbeddedEngine:
         self._build = build
         self._cards = cards
         self._residents: dict[str, Resident] = {}
+        self._fallen: list[
+            Resident
+        ] = []  # whose process has ended by itself, and whose client is still to be closed
         self._loads = Loads()
         self._crashes: defaultdict[str, CrashHistory] = defaultdict(CrashHistory)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -127,8 +130,9 @@ class EmbeddedEngine:
     async def aclose(self) -> None:
         """End every child process."""
         await self._loads.cancel()
-        residents = tuple(self._residents.values())
+        residents = (*self._residents.values(), *self._fallen)
         self._residents.clear()
+        self._fallen.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._build.aclose())
             for resident in residents:
@@ -150,6 +154,8 @@ class EmbeddedEngine:
     async def _bring(self, stored: StoredModel, plan: LoadPlan) -> Loaded:
         async with self._turns[stored.name]:
             await self._dismiss(stored.name)
+            while self._fallen:
+                await self._fallen.pop().aclose()
             await self._rest(stored.name)
             try:
                 resident = await bring(stored, plan, self._platform, self._cards)
@@ -195,6 +201,7 @@ class EmbeddedEngine:
         if self._residents.get(model) is not resident:
             return
         del self._residents[model]
+        self._fallen.append(resident)
         self._count_crash(model)
         log.error(
             "engine crashed",

@@ -153,7 +153,7 @@ async def bring(stored: StoredModel, plan: LoadPlan, platform: Platform, cards: 
             raise EngineProtocol("the engine's process answered with something else than that it is ready")
         client = OpenAiClient(Endpoint(ANY_HOST if socket else child.reply.url, key, socket))
         undo.push_async_callback(client.aclose)
-        await client.models()  # it lets us in; and httpx imports what the first request would wait for
+        await client.models()  # it lets us in
         resident = Resident(stored, child, client, plan, cards)
         log.info("model loaded", extra={"model": stored.name, "memory_bytes": resident.loaded.memory_bytes})
         undo.pop_all()

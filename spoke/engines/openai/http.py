@@ -6,20 +6,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import httpx
 import msgspec
 
 from hubspoke.errors import EngineProtocol, EngineUnavailable, MeshError
 from hubspoke.types import Embeddings, Finished, FinishReason, Usage
-from spoke.engines.connection import (
-    LOOK_TIMEOUT_S,
-    MARKED,
-    as_ours,
-    refuse_mesh,
-    timeouts,
-    told_to_log,
-    transport,
-)
+from spoke.engines.connection import LOOK_TIMEOUT_S, MARKED, refuse_mesh, told_to_log
 from spoke.engines.format_check import FormatCheck, check_calls
 from spoke.engines.openai import body as openai_body
 from spoke.engines.openai import props as openai_props
@@ -35,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
+    from aiohttp import ClientResponse
+
     from hubspoke.types import Delta, EmbedRequest, Request
     from spoke.engines.json_text import Json
     from spoke.engines.openai.dialect import Dialect
@@ -46,6 +39,7 @@ ERROR_BYTES_MAX: Final = 64 * 1024
 WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A batch of the longest vectors there are, written out, takes half of it."""
 MODELS_PATH: Final = "/v1/models"
+OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +55,13 @@ class OpenAiClient:
     """Asks one server. Every failure is a MeshError; what the server said of it goes to the log alone."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        from spoke.engines.openai import connections  # noqa: PLC0415  # aiohttp is large; see there
+
         headers = {**MARKED, "Accept-Encoding": "identity", "Content-Type": "application/json"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
-        self._http = httpx.AsyncClient(
-            base_url=endpoint.url,
-            headers=headers,
-            timeout=timeouts(SILENCE_S),
-            transport=transport(endpoint.url, endpoint.socket),
-            trust_env=False,
-        )
+        self._connections = connections.Connections(endpoint.url, endpoint.socket, headers)
+        self._read_to_end = connections.read_to_end
 
     async def generate(
         self, model: str, request: Request, dialect: Dialect, extras: Mapping[str, Json]
@@ -86,8 +77,6 @@ class OpenAiClient:
         with told_to_log():
             async with aclosing(self._payloads(call.path, {**call.body, **extras})) as payloads:
                 async for payload in payloads:
-                    if payload == DONE:
-                        break
                     for delta in answer.read(payload):
                         check.read(delta)
                         yield delta
@@ -122,14 +111,13 @@ class OpenAiClient:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        await self._connections.aclose()
 
     async def _looked(self, path: str) -> bytes:
         """Ask a question that needs no model."""
-        with as_ours():
-            async with self._http.stream("GET", path, timeout=timeouts(LOOK_TIMEOUT_S)) as response:
-                await _checked(response)
-                return await _beginning(response, LISTING_BYTES_MAX)
+        async with self._connections.asked("GET", path, None, LOOK_TIMEOUT_S) as response:
+            await _checked(response)
+            return await _beginning(response, LISTING_BYTES_MAX)
 
     async def _whole(self, path: str, body: Mapping[str, Json]) -> bytes:
         """Ask for something that comes in one piece."""
@@ -140,38 +128,40 @@ class OpenAiClient:
         return whole
 
     async def _payloads(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[str, None]:
-        """Ask for a stream, and give the data of its events."""
+        """Ask for a stream, and give the data of its events up to the mark of its end, if it has one."""
         parser = SseParser()
         async with self._asked(path, body) as response:
-            async for received in response.aiter_raw():
+            async for received in response.content.iter_any():
                 for event in parser.feed(received):
                     if event.kind == ERROR:
                         raise broken_off(event.data.encode())
+                    if event.data == DONE:
+                        await self._read_to_end(response)
+                        return
                     yield event.data
 
     @asynccontextmanager
-    async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[httpx.Response]:
+    async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[ClientResponse]:
         """Send a request, and give the answer once it has begun well."""
-        if self._http.is_closed:
+        if self._connections.is_closed:
             raise EngineUnavailable("the engine is being stopped")
         content = msgspec.json.encode(body)
-        with as_ours():
-            async with self._http.stream("POST", path, content=content) as response:
-                await _checked(response)
-                yield response
+        async with self._connections.asked("POST", path, content, SILENCE_S) as response:
+            await _checked(response)
+            yield response
 
 
-async def _checked(response: httpx.Response) -> None:
+async def _checked(response: ClientResponse) -> None:
     """Raise what is wrong with an answer as far as it is known before its body: the server may be none, or refuse."""
     refuse_mesh(response.headers)
-    if response.status_code != httpx.codes.OK:
-        raise refused(response.status_code, await _beginning(response, ERROR_BYTES_MAX))
+    if response.status != OK:
+        raise refused(response.status, await _beginning(response, ERROR_BYTES_MAX))
 
 
-async def _beginning(response: httpx.Response, bytes_max: int) -> bytes:
+async def _beginning(response: ClientResponse, bytes_max: int) -> bytes:
     """Read as much of a body as anybody could want."""
     body = bytearray()
-    async for received in response.aiter_raw():
+    async for received in response.content.iter_any():
         body += received
         if len(body) >= bytes_max:
             break
