@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hubspoke.cli import streams
+from pki.keys import PASSPHRASE_BYTES_MIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,6 @@ def read_passphrase(passphrase_file: Path | None) -> bytes:
             "there is no terminal to ask for the root key's passphrase; give --passphrase-file, "
             "or --no-passphrase for a mesh that is only tried out"
         )
-    answer: str = click.prompt(
-        "Passphrase for the root key", hide_input=True, confirmation_prompt=True, err=True
-    )
+    question = f"Passphrase for the root key, {PASSPHRASE_BYTES_MIN} characters or more"
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=True, err=True)
     return answer.encode()
