@@ -21,6 +21,7 @@ from hub.gateway.front import Front
 from hub.gateway.names import Names
 from hub.identities import Identities
 from hub.keys import Keys
+from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.rpc.admin import AdminService
 from hub.rpc.enrolment import EnrolmentService
@@ -123,6 +124,7 @@ class Parts:
     sessions: Sessions
     dispatch: Dispatch
     upkeep: Upkeep
+    held: HeldTasks
 
 
 @asynccontextmanager
@@ -144,7 +146,7 @@ async def running(
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(database), clock)
         await keys.load()
-        parts = Parts(clock, store, identities, admissions, keys, live, audit, sessions, dispatch, upkeep)
+        parts = Parts(clock, store, identities, admissions, keys, live, audit, sessions, dispatch, upkeep, HeldTasks(sessions))
         servers = Servers(told.hub, certificate, parts)
         listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
         async with asyncio.TaskGroup() as group:
@@ -231,7 +233,9 @@ class Servers:
         clock, sessions, dispatch, identities = parts.clock, parts.sessions, parts.dispatch, parts.identities
         EnrolmentService(parts.admissions, self._mesh_addresses).add_to(self._enrol)
         IdentityService(identities, clock).add_to(self._mesh)
-        MeshService(sessions, dispatch, parts.store, clock, self._hub_name).add_to(self._mesh)
+        MeshService(
+            sessions, dispatch, parts.held, store=parts.store, clock=clock, hub_name=self._hub_name
+        ).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
         ModelsService(parts.upkeep).add_to(self._mesh)
         KeysService(parts.keys).add_to(self._mesh)

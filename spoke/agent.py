@@ -37,6 +37,8 @@ from spoke.gpu.nvml import NvmlProbe
 from spoke.link.boundary import contained
 from spoke.link.machine import Machine
 from spoke.link.reconnect import Link
+from spoke.link.tasks.results import Results
+from spoke.link.tasks.running import Tasks
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here
 
@@ -73,26 +75,31 @@ class Agent:
     ) -> None:
         self._files = files
         self._machine = machine
+        self._tasks = Tasks(Results(files.directory / "tasks"), machine, clock)
         self._hubs = hubs
         self._clock = clock
         self._chance = chance
         self._identity = self._load_identity()
-        self._link = Link(self._connect, machine, slots=slots, version=version, clock=clock, chance=chance)
+        self._link = Link(
+            self._connect, machine, self._tasks, slots=slots, version=version, clock=clock, chance=chance
+        )
         self._is_stopping = False
 
     async def run(self) -> None:
         """Be a spoke until `stop`."""
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._machine.watch())
+            working = group.create_task(self._tasks.run())
             renewing = group.create_task(
                 keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
             )
             pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
+            await self._tasks.is_ready.wait()
             self._tell_what_is_lacking()
             notify.ready(_found(self._machine.inventory))
             await self._link.run()
-            for task in (watching, renewing, pinging):
+            for task in (watching, working, renewing, pinging):
                 task.cancel()
 
     def stop(self) -> None:

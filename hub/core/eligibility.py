@@ -64,6 +64,10 @@ def _roomy(ask: Ask, able: tuple[Holding, ...]) -> tuple[Holding, ...]:
 
 
 def _ready(ask: Ask, roomy: tuple[Holding, ...], now: float) -> tuple[Holding, ...]:
+    if ask.only is not None:
+        roomy = tuple(holding for holding in roomy if holding.spoke.id == ask.only)
+        if not roomy:
+            raise NoSpoke(f"{ask.only} does not have {ask.model!r} any more: try again without it")
     ready = tuple(holding for holding in roomy if is_ready(holding.spoke, now))
     if not ready and any(_is_hoped_for(holding.spoke, ask, now) for holding in roomy):
         return ()

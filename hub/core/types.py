@@ -109,6 +109,8 @@ class Ask:
     arrived_at: float
     deadline_at: float | None = None
     excluded: frozenset[SpokeId] = frozenset()
+    only: SpokeId | None = None
+    """The one spoke that may have it: the one that has begun it already."""
 
 
 @dataclass(frozen=True, slots=True)

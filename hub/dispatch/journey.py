@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hub.relay.sessions import Sessions
     from hub.relay.work import Ended, Job
     from hubspoke.clock import Clock
-    from hubspoke.types import ModelKey, SpokeId
+    from hubspoke.types import ModelKey, SpokeId, Task
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,10 @@ class Call:
     client: Client
     timeout_s: float | None = None
     progress: Progress = field(default_factory=Progress)
+    task: Task | None = None
+    """Set for work that is done once for its key, whatever becomes of sessions and hubs."""
+    only: SpokeId | None = None
+    """The one spoke that may have it."""
 
     @property
     def kind(self) -> CallKind:
@@ -91,6 +95,7 @@ class Dispatch:
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
         ask = ask_of(call.request, now=self._clock.monotonic(), timeout_s=call.timeout_s)
+        ask = replace(ask, only=call.only)
         admission.admit(ask, len(self._queue), self._queue.size_bytes + len(call.body))
         try:
             async with asyncio.timeout(call.timeout_s):
@@ -145,7 +150,7 @@ class Dispatch:
 
     @contextmanager
     def _waiting(self, ask: Ask, call: Call) -> Iterator[Waiter]:
-        waiter = Waiter(ask, call.kind, call.body, call.client.write)
+        waiter = Waiter(ask, call.kind, call.body, call.client.write, call.task)
         self._queue.add(waiter)
         try:
             yield waiter

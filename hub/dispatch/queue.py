@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from hub.relay.work import Sink, WorkStream
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
-    from hubspoke.types import CallKind
+    from hubspoke.types import CallKind, Task
 
 
-Kind: TypeAlias = tuple[str, frozenset[Capability], frozenset[SpokeId], int]
+Kind: TypeAlias = tuple[str, frozenset[Capability], frozenset[SpokeId], SpokeId | None, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +34,7 @@ class Waiter:
     kind: CallKind
     request: bytes
     sink: Sink
+    task: Task | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
     wait: Wait | None = None
     grant: Grant | None = None
@@ -147,6 +148,7 @@ class Queue:
             kind=waiter.kind,
             timeout_s=None if deadline_at is None else max(0.0, deadline_at - now),
             request=waiter.request,
+            task=waiter.task,
         )
         job = Job(assignment, waiter.sink, asyncio.get_running_loop().create_future())
         return Grant(job, self._sessions.assign(job), decision)
@@ -154,7 +156,7 @@ class Queue:
 
 def _kind(ask: Ask) -> Kind:
     """Say what makes requests alike, as far as chances go. Longer prompts may need another replica than short ones."""
-    return ask.model, ask.needs, ask.excluded, ask.prompt_bytes.bit_length()
+    return ask.model, ask.needs, ask.excluded, ask.only, ask.prompt_bytes.bit_length()
 
 
 def _let_wait(waiter: Waiter, wait: Wait | None) -> None:

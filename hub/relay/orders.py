@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from hub.core.types import Target
     from hubspoke.errors import MeshError
-    from hubspoke.types import Place, PullStep
+    from hubspoke.types import Place, PullStep, TaskKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,11 @@ Order: TypeAlias = LoadOrder | UnloadOrder | PullOrder | StopPullOrder | DeleteO
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes down a heartbeat stream: the newest beat that came, and orders."""
+    """What goes down a heartbeat stream: the newest beat that came, orders, and the tasks whose results nobody wants any more."""
 
     sequence: int
     orders: tuple[Order, ...] = ()
+    settled: tuple[TaskKey, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

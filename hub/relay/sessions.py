@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hub.relay.work import Job
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
-    from hubspoke.types import Inventory, ModelKey, Place, PullStep, SpokeId
+    from hubspoke.types import Inventory, ModelKey, Place, PullStep, SpokeId, TaskKey
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,12 @@ class Sessions:
         live.sequence = sequence
         self._tell(spoke, live, Reply(sequence))
         self._changed()
+
+    def settle(self, spoke: SpokeId, *keys: TaskKey) -> None:
+        """Let a spoke that is connected forget the results of tasks, and stop what runs of them."""
+        live = self._live.get(spoke)
+        if live is not None:
+            self._tell(spoke, live, Reply(live.sequence, settled=keys))
 
     def order_load(self, load: Load) -> Pending:
         """Tell a spoke to load a model, after it has unloaded what stands in the way."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hub.core.types import Target
-    from hubspoke.types import CallKind, FinishReason, SpokeId, Usage
+    from hubspoke.types import CallKind, FinishReason, SpokeId, Task, Usage
 
     Sink: TypeAlias = Callable[[bytes], Awaitable[object]]
     """Where an answer goes: the write of a client's stream. It raises `grpc.aio.BaseError` once the client is gone."""
@@ -48,6 +48,8 @@ class Assignment:
     kind: CallKind
     timeout_s: float | None
     request: bytes
+    task: Task | None = None
+    """Set for work that the spoke does once, whatever becomes of its session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.api.mesh.v1 import mesh_pb2_grpc as rpc
 from hubspoke.errors import InvalidRequest, MeshError, ProtocolViolation
 from hubspoke.types import SpokeId
-from hubspoke.wire import answers, enums, inventory, status, times, upkeep
+from hubspoke.wire import answers, enums, inventory, status, tasks, times, upkeep
 
 if TYPE_CHECKING:
     from hub.dispatch.journey import Dispatch
+    from hub.relay.held import HeldTasks
     from hub.relay.orders import Order, Reply
     from hub.relay.outbox import Outbox
     from hub.relay.sessions import Sessions
@@ -42,9 +43,17 @@ class MeshService(rpc.MeshServiceServicer):
     """Serves `Register`, `Heartbeat` and `Work` to spokes, each for itself."""
 
     def __init__(
-        self, sessions: Sessions, dispatch: Dispatch, store: Store, clock: Clock, hub_name: str
+        self,
+        sessions: Sessions,
+        dispatch: Dispatch,
+        held: HeldTasks,
+        *,
+        store: Store,
+        clock: Clock,
+        hub_name: str,
     ) -> None:
         self._sessions = sessions
+        self._held = held
         self._dispatch = dispatch
         self._store = store
         self._clock = clock
@@ -146,6 +155,8 @@ class MeshService(rpc.MeshServiceServicer):
             inventory=inventory.from_wire(message.inventory) if has_inventory else None,
             draining=message.draining,
         )
+        if message.sequence == 1:
+            self._held.brought(spoke, session, tasks.held_from_wire(message.held_tasks))
         for progress in message.progress:
             self._sessions.order_progressed(spoke, session, progress.id, upkeep.step_from_wire(progress))
         # After the inventory: the memory that a load was promised is in use by then, and never counted as free.
@@ -163,6 +174,7 @@ class MeshService(rpc.MeshServiceServicer):
                     pb.HeartbeatResponse(
                         sequence=reply.sequence,
                         directives=[_directive(order) for order in reply.orders],
+                        settled_tasks=reply.settled,
                         flush_interval=times.duration(self._sessions.flush_s()),
                     )
                 )
@@ -240,6 +252,7 @@ def _work_response(item: Assignment | Cancel) -> pb.WorkResponse:
             timeout=None if item.timeout_s is None else times.duration(item.timeout_s),
             call=enums.CALL.to_wire(item.kind),
             request=item.request,
+            task=None if item.task is None else tasks.to_wire(item.task),
         )
     )
 

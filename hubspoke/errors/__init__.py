@@ -39,6 +39,7 @@ MeshError
 │   ├── SessionReplaced           a newer session of the same spoke took over
 │   ├── ModelNotLoaded            the spoke has unloaded it meanwhile
 │   ├── SlotTaken                 the slot is busy or was withdrawn
+│   ├── TaskConflict              a task has a newer owner, or its key stands for other work
 │   ├── Busy                      the model runs and cannot be unloaded
 │   └── Draining                  the spoke is leaving
 ├── AccessError               who asks may not
@@ -75,6 +76,7 @@ from hubspoke.errors.sessions import (
     ProtocolViolation,
     SessionReplaced,
     SlotTaken,
+    TaskConflict,
 )
 
 __all__ = [
@@ -85,7 +87,7 @@ __all__ = [
     "LoadFailed", "LoopDetected", "MeshError", "ModelLoading", "ModelNotLoaded", "NoOrchestrator",
     "NoSpoke", "NotAcceptable", "PermissionDenied", "Poisonous", "ProtocolViolation", "QueueFull",
     "QuotaExceeded", "RateLimited", "RequestError", "RequestIdTaken", "RequestTooLarge", "SessionError",
-    "SessionReplaced", "SlotTaken", "SpokeError", "SpokeLost", "Status", "StoreFailed", "Unauthenticated",
+    "SessionReplaced", "SlotTaken", "SpokeError", "SpokeLost", "Status", "StoreFailed", "TaskConflict", "Unauthenticated",
     "UnknownDelegation", "UnknownKey", "UnknownModel", "Unreachable", "Unsupported", "WrongState",
     "from_reason", "is_retryable", "status_of",
 ]  # fmt: skip
@@ -332,6 +334,7 @@ STATUS: dict[type[MeshError], Status] = {
     SessionReplaced: Status("ABORTED", 409),
     ModelNotLoaded: Status("ABORTED", 409),
     SlotTaken: Status("ABORTED", 409),
+    TaskConflict: Status("ABORTED", 409),
     Busy: Status("FAILED_PRECONDITION", 409),
     Draining: Status("UNAVAILABLE", 503),
     Unauthenticated: Status("UNAUTHENTICATED", 401),

@@ -29,6 +29,12 @@ class SlotTaken(SessionError):
     reason = "slot_taken"
 
 
+class TaskConflict(SessionError):
+    """A task has a newer owner, or its key stands for another request."""
+
+    reason = "task_conflict"
+
+
 class Busy(SessionError):
     """The model runs and cannot be unloaded."""
 

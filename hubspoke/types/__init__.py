@@ -95,6 +95,7 @@ from hubspoke.types.requests import (
     ToolCall,
     ToolChoice,
 )
+from hubspoke.types.tasks import HeldTask, Task, TaskKey
 
 __all__ = [
     "ENDED",
@@ -121,6 +122,7 @@ __all__ = [
     "GpuKind",
     "GpuProcess",
     "Happening",
+    "HeldTask",
     "HostMemory",
     "Image",
     "InMemory",
@@ -173,6 +175,8 @@ __all__ = [
     "SubtaskId",
     "SubtaskState",
     "SubtaskStatus",
+    "Task",
+    "TaskKey",
     "Tool",
     "ToolCall",
     "ToolCallPart",

@@ -106,16 +106,23 @@ def refusal(
 
     *model* is what the spoke has at that place now, *running* how many requests run on it.
     """
-    if draining:
-        return Draining("the spoke finishes its work and takes no more")
-    if not slot.offered:
-        return SlotTaken("the slot was withdrawn")
+    if (no := leave_of(slot, draining=draining)) is not None:
+        return no
     if model is None or model.loaded is None:
         return ModelNotLoaded(f"{terms.place.model!r} is not in memory any more")
     if (change := _change(terms, model, model.loaded)) is not None:
         return ModelNotLoaded(change)
     if running >= model.loaded.slots:
         return SlotTaken(f"all {model.loaded.slots} slots of {model.name!r} are busy")
+    return None
+
+
+def leave_of(slot: Slot, *, draining: bool) -> SessionError | None:
+    """Say why *slot* may not be used at all, or None when it may."""
+    if draining:
+        return Draining("the spoke finishes its work and takes no more")
+    if not slot.offered:
+        return SlotTaken("the slot was withdrawn")
     return None
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import ProtocolViolation, Unreachable, Unsupported
-from hubspoke.types import Place
+from hubspoke.types import Place, TaskKey
 from hubspoke.wire import inventory as inventory_wire
+from hubspoke.wire import tasks as tasks_wire
 from hubspoke.wire import times
 from hubspoke.wire.status import failure_to_wire
 from spoke.core.coalesce import flush_interval_s
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from spoke.link.machine import Machine
     from spoke.link.standing import Standing
     from spoke.link.stream import Stream
+    from spoke.link.tasks.running import Tasks
 
 METHOD: Final = "/hubspoke.api.mesh.v1.MeshService/Heartbeat"
 DIRECTIVES_MAX: Final = 256
@@ -41,13 +43,16 @@ class Heartbeat:
         standing: Standing,
         machine: Machine,
         clock: Clock,
+        *,
         told: Inventory,
+        tasks: Tasks,
     ) -> None:
         self._stream = stream
         self._standing = standing
         self._machine = machine
         self._clock = clock
         self._told = told
+        self._tasks = tasks
         self._sequence = 0
         self._soon = asyncio.Event()  # a beat should not wait for its time
         self._directives: asyncio.Queue[pb.Directive] = asyncio.Queue(DIRECTIVES_MAX)
@@ -106,6 +111,8 @@ class Heartbeat:
             progress=self._pulls.take_news(),
         )
         self._results.clear()
+        if self._sequence == 1:
+            beat.held_tasks.extend(tasks_wire.held_to_wire(self._tasks.held()))
         inventory = self._machine.inventory
         if is_news(inventory, self._told):
             beat.inventory.CopyFrom(inventory_wire.to_wire(inventory))
@@ -117,6 +124,8 @@ class Heartbeat:
             self._listen_for_silence()
             if message.HasField("flush_interval"):
                 self._standing.flush_s = flush_interval_s(times.seconds(message.flush_interval))
+            for key in message.settled_tasks:
+                await self._tasks.settle(TaskKey(key))
             for directive in message.directives:
                 self._accept(directive, group)
         if self._goodbye is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from spoke.link.machine import Machine
     from spoke.link.session import Session
+    from spoke.link.tasks.running import Tasks
 
 RETRY: Final = Backoff(base_s=0.5, cap_s=30.0)
 STABLE_S: Final = 60.0
@@ -41,6 +42,7 @@ class Link:
         self,
         connect: Callable[[], Awaitable[grpc.aio.Channel]],
         machine: Machine,
+        tasks: Tasks,
         *,
         slots: int,
         version: str,
@@ -50,6 +52,7 @@ class Link:
         self.phase = Phase.CONNECTING
         self._connect = connect
         self._machine = machine
+        self._tasks = tasks
         self._slots = slots
         self._version = version
         self._clock = clock
@@ -123,6 +126,7 @@ class Link:
                 session = await register(
                     self._channel,
                     self._machine,
+                    self._tasks,
                     slots=self._slots,
                     version=self._version,
                     clock=self._clock,

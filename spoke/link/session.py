@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from spoke.link.machine import Machine
     from spoke.link.standing import Standing
+    from spoke.link.tasks.running import Tasks
 
 REGISTER_TIMEOUT_S: Final = 10.0
 IDLE_WAIT_S: Final = 900.0
@@ -38,7 +39,7 @@ CLOSE_S: Final = 5.0
 
 
 async def register(
-    channel: grpc.aio.Channel, machine: Machine, *, slots: int, version: str, clock: Clock
+    channel: grpc.aio.Channel, machine: Machine, tasks: Tasks, *, slots: int, version: str, clock: Clock
 ) -> Session:
     """Ask the hub to take this spoke in; raise the MeshError with which it does not."""
     told = machine.inventory
@@ -49,10 +50,15 @@ async def register(
         raise error_of(error) from error
     welcome = standing.parse(response)
     beats = Heartbeat(
-        Stream(channel, heartbeat.METHOD, pb.HeartbeatResponse.FromString), welcome, machine, clock, told
+        Stream(channel, heartbeat.METHOD, pb.HeartbeatResponse.FromString),
+        welcome,
+        machine,
+        clock,
+        told=told,
+        tasks=tasks,
     )
     posts = tuple(
-        Work(number, Stream(channel, work.METHOD, pb.WorkResponse.FromString), welcome, machine)
+        Work(number, Stream(channel, work.METHOD, pb.WorkResponse.FromString), welcome, machine, tasks)
         for number in range(slots)
     )
     return Session(welcome, beats, posts, machine)

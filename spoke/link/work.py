@@ -11,19 +11,22 @@ from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import DeadlineExceeded, ProtocolViolation, Unreachable, Unsupported
 from hubspoke.types import Delta, Embeddings, Finished, Place
 from hubspoke.wire import answers, requests, times
+from hubspoke.wire import tasks as tasks_wire
 from hubspoke.wire.enums import FINISH_REASON
 from hubspoke.wire.status import failure_to_wire
-from spoke.core.slots import Event, Slot, Terms, refusal
+from spoke.core.slots import Event, Slot, Terms, leave_of, refusal
 from spoke.link.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from hubspoke.errors import MeshError, SessionError
+    from hubspoke.types import Task
     from spoke.link.answer import Ending, Piece
     from spoke.link.machine import Machine
     from spoke.link.standing import Standing
     from spoke.link.stream import Stream
+    from spoke.link.tasks.running import Tasks
 
 METHOD = "/hubspoke.api.mesh.v1.MeshService/Work"
 
@@ -39,12 +42,15 @@ class Work:
         stream: Stream[pb.WorkRequest, pb.WorkResponse],
         standing: Standing,
         machine: Machine,
+        tasks: Tasks,
     ) -> None:
         self.withdrawn = asyncio.Event()
         self._number = number
         self._stream = stream
         self._standing = standing
         self._machine = machine
+        self._tasks = tasks
+        self._task: Task | None = None
         self._slot = Slot()
         self._answer: Answer | None = None
         self._refusal: SessionError | None = None
@@ -93,18 +99,22 @@ class Work:
 
     def _hear_assignment(self, assignment: pb.Assignment, group: asyncio.TaskGroup) -> None:
         place = Place(assignment.engine, assignment.model)
-        terms = Terms(place, assignment.model_digest, assignment.options.context_tokens)
-        self._refusal = refusal(
-            self._slot,
-            terms,
-            self._machine.model(place),
-            running=self._machine.running(place),
-            draining=self._standing.draining,
-        )
+        self._task = tasks_wire.from_wire(assignment.task) if assignment.HasField("task") else None
+        self._refusal = self._refuse(place, assignment, self._task)
         self._slot = self._slot.assigned(assignment.attempt, self._refusal)
         if self._refusal is None:
             self._start_answer(place, assignment, group)
         self._wake.set()
+
+    def _refuse(self, place: Place, assignment: pb.Assignment, task: Task | None) -> SessionError | None:
+        if task is not None and (conflict := self._tasks.refusal(task)) is not None:
+            return conflict
+        draining = self._standing.draining
+        if task is not None and self._tasks.knows(task.key):
+            return leave_of(self._slot, draining=draining)  # nothing more has to be in memory for it
+        terms = Terms(place, assignment.model_digest, assignment.options.context_tokens)
+        model, running = self._machine.model(place), self._machine.running(place)
+        return refusal(self._slot, terms, model, running=running, draining=draining)
 
     def _start_answer(self, place: Place, assignment: pb.Assignment, group: asyncio.TaskGroup) -> None:
         answer = self._answer = Answer(partial(self._ask, place, assignment), self._standing.flush_s)
@@ -112,28 +122,39 @@ class Work:
         if assignment.HasField("timeout"):
             late = DeadlineExceeded("the deadline passed before the answer was complete; allow more time")
             loop = asyncio.get_running_loop()
-            deadline = loop.call_later(times.seconds(assignment.timeout), answer.stop, late)
+            deadline = loop.call_later(times.seconds(assignment.timeout), self._stop, late)
+        is_counted_here = self._task is None  # a task counts for as long as it runs, whoever follows it
 
         def freed() -> None:
-            self._machine.end(place)
+            if is_counted_here:
+                self._machine.end(place)
             if deadline is not None:
                 deadline.cancel()
 
-        self._machine.begin(place)
+        if is_counted_here:
+            self._machine.begin(place)
         answer.start(group, freed)
 
     def _hear_cancel(self, attempt: int) -> None:
         following = self._slot.cancelled(attempt)
         if following is not self._slot and self._answer is not None:
             self._slot = following
-            self._answer.stop()
+            self._stop()
+
+    def _stop(self, why: MeshError | None = None) -> None:
+        """Stop what runs for good: of a task, not only the following of it."""
+        if self._answer is not None:
+            self._answer.stop(why)
+            if self._task is not None:
+                self._tasks.cancel(self._task.key)
 
     def _ask(self, place: Place, assignment: pb.Assignment) -> AsyncGenerator[Piece | Finished, None]:
         engine = self._machine.engine(place)
         match assignment.call:
             case pb.CALL_INFER:
                 request, _ = requests.request_from_bytes(assignment.request)
-                return engine.generate(place.model, request)
+                generate = partial(engine.generate, place.model, request)
+                return generate() if self._task is None else self._tasks.answer(self._task, place, generate)
             case pb.CALL_EMBED:
                 texts, _ = requests.embed_from_bytes(assignment.request)
                 return engine.embed(place.model, texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubspoke.api.inference.v1 import inference_pb2
@@ -13,6 +14,8 @@ from hubspoke.types import HostMemory, Request
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
 from spoke.link.reconnect import Link
+from spoke.link.tasks.results import Results
+from spoke.link.tasks.running import Tasks
 from tests.fakes.engine import FakeEngine, a_model
 from tests.fakes.mesh_hub import Mesh, soon
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 TINY = a_model()
 COLD = a_model("cold", loaded=False, digest="sha256:" + "c" * 64)
+NOWHERE = Path("/nonexistent/tasks")
+"""For spokes that are given no task."""
 ASK = Request(model="tiny", prompt="Say hello")
 
 
@@ -30,22 +35,29 @@ ASK = Request(model="tiny", prompt="Say hello")
 class Spoke:
     link: Link
     machine: Machine
+    tasks: Tasks
     engine: FakeEngine
     running: asyncio.Task[None]
 
 
 @asynccontextmanager
-async def a_spoke(mesh: Mesh, engine: FakeEngine, *, slots: int = 1) -> AsyncIterator[Spoke]:
+async def a_spoke(
+    mesh: Mesh, engine: FakeEngine, *, slots: int = 1, results: Path = NOWHERE
+) -> AsyncIterator[Spoke]:
     """A spoke that is there when the block begins and gone when it ends."""
     machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
-    link = Link(mesh.connect, machine, slots=slots, version="test", clock=SystemClock(), chance=lambda: 0.01)
+    clock = SystemClock()
+    tasks = Tasks(Results(results), machine, clock)
+    link = Link(mesh.connect, machine, tasks, slots=slots, version="test", clock=clock, chance=lambda: 0.01)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(machine.watch())
+        working = group.create_task(tasks.run())
         await soon(machine.looked.wait())
+        await soon(tasks.is_ready.wait())
         running = group.create_task(link.run())
-        yield Spoke(link, machine, engine, running)
-        running.cancel()
-        watching.cancel()
+        yield Spoke(link, machine, tasks, engine, running)
+        for task in (running, watching, working):
+            task.cancel()
 
 
 def text_of(chunks: Iterable[pb.Chunk]) -> str:

@@ -109,6 +109,7 @@ class MeshHub:
         self.serials: list[str] = []  # of the certificates that registered, in their order
         self.renewals = 0
         self._directives: list[pb.Directive] = []
+        self._settled: list[str] = []
 
     async def slot(self) -> MeshSlot:
         """The next slot that was offered."""
@@ -124,6 +125,10 @@ class MeshHub:
     def direct(self, *directives: pb.Directive) -> None:
         """Say these with the answer to the next beat."""
         self._directives.extend(directives)
+
+    def settle(self, *keys: str) -> None:
+        """Say with the answer to the next beat that these tasks are settled."""
+        self._settled.extend(keys)
 
     def handler(self) -> grpc.GenericRpcHandler[object, object]:
         return grpc.method_handlers_generic_handler(
@@ -165,10 +170,12 @@ class MeshHub:
             if not self.answers_beats:
                 continue
             directives, self._directives = self._directives, []
+            settled, self._settled = self._settled, []
             await context.write(
                 pb.HeartbeatResponse(
                     sequence=beat.sequence,
                     directives=directives,
+                    settled_tasks=settled,
                     flush_interval=times.duration(self.flush_s),
                 )
             )

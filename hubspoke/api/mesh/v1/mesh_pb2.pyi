@@ -130,6 +130,7 @@ class HeartbeatRequest(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    HELD_TASKS_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """The session from Register. Required in the first message."""
     sequence: _builtins.int
@@ -156,6 +157,10 @@ class HeartbeatRequest(_message.Message):
     def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___DirectiveProgress]:
         """How far directives have come that take long. Optional."""
 
+    @_builtins.property
+    def held_tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldTask]:
+        """In the first beat of a stream: every task that this spoke works on or has the result of. Optional."""
+
     def __init__(
         self,
         *,
@@ -167,14 +172,43 @@ class HeartbeatRequest(_message.Message):
         draining: _builtins.bool = ...,
         goodbye: Global___Goodbye | None = ...,
         progress: _abc.Iterable[Global___DirectiveProgress] | None = ...,
+        held_tasks: _abc.Iterable[Global___HeldTask] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["goodbye", b"goodbye", "inventory", b"inventory", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "goodbye", b"goodbye", "inventory", b"inventory", "progress", b"progress", "results", b"results", "sent_at", b"sent_at", "sequence", b"sequence", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "goodbye", b"goodbye", "held_tasks", b"held_tasks", "inventory", b"inventory", "progress", b"progress", "results", b"results", "sent_at", b"sent_at", "sequence", b"sequence", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
+
+@_typing.final
+class HeldTask(_message.Message):
+    """A task that a spoke works on, session or not, or whose result it keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    done: _builtins.bool
+    """True when the result is there; false while it is worked on."""
+    @_builtins.property
+    def task(self) -> Global___Task:
+        """What it is. Required."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___Task | None = ...,
+        done: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldTask: _TypeAlias = HeldTask  # noqa: Y015
 
 @_typing.final
 class Goodbye(_message.Message):
@@ -207,6 +241,7 @@ class HeartbeatResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     DIRECTIVES_FIELD_NUMBER: _builtins.int
     FLUSH_INTERVAL_FIELD_NUMBER: _builtins.int
+    SETTLED_TASKS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The newest beat that arrived."""
     @_builtins.property
@@ -217,16 +252,21 @@ class HeartbeatResponse(_message.Message):
     def flush_interval(self) -> _duration_pb2.Duration:
         """How long to gather tokens before a chunk is sent, once the first one is out. Between 15 and 50 ms."""
 
+    @_builtins.property
+    def settled_tasks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys of tasks whose results the hub has stored or does not want: the spoke forgets them. Optional."""
+
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         directives: _abc.Iterable[Global___Directive] | None = ...,
         flush_interval: _duration_pb2.Duration | None = ...,
+        settled_tasks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["flush_interval", b"flush_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directives", b"directives", "flush_interval", b"flush_interval", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directives", b"directives", "flush_interval", b"flush_interval", "sequence", b"sequence", "settled_tasks", b"settled_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,6 +788,7 @@ class Assignment(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Number of the attempt, never used twice by a hub. Required."""
     engine: _builtins.str
@@ -768,6 +809,10 @@ class Assignment(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """Time left for the answer. Optional: none when absent."""
 
+    @_builtins.property
+    def task(self) -> Global___Task:
+        """Set for work that is to be done once, over sessions of the spoke and restarts of the hub. Optional."""
+
     def __init__(
         self,
         *,
@@ -779,14 +824,45 @@ class Assignment(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         call: Global___Call.ValueType = ...,
         request: _builtins.bytes = ...,
+        task: Global___Task | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "task", b"task", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call", b"call", "engine", b"engine", "model", b"model", "model_digest", b"model_digest", "options", b"options", "request", b"request", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call", b"call", "engine", b"engine", "model", b"model", "model_digest", b"model_digest", "options", b"options", "request", b"request", "task", b"task", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class Task(_message.Message):
+    """Work that a spoke does once for its key: it goes on when the session ends, and its result is kept until it is settled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its key, the same for every attempt: 1 to 200 characters. Required."""
+    epoch: _builtins.int
+    """Counts the owners of the work. The spoke declines one that is smaller than it has seen. Required."""
+    request_digest: _builtins.bytes
+    """SHA-256 of the request. The spoke declines the same key with another request. Required."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        request_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "key", b"key", "request_digest", b"request_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class ModelOptions(_message.Message):

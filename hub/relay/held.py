@@ -1,0 +1,56 @@
+"""The tasks that spokes have brought into their sessions: work that went on while the hub was away, and its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hub.core.types import IN_SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.relay.sessions import Sessions
+    from hubspoke.types import HeldTask, SpokeId, TaskKey
+
+    Listener = Callable[[SpokeId, tuple[HeldTask, ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    session: int
+    tasks: dict[TaskKey, HeldTask]
+
+
+class HeldTasks:
+    """What each spoke said in the first beat of its session. Whoever has called `on_brought` hears of it at once."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._brought: dict[SpokeId, _Brought] = {}
+        self._listeners: list[Listener] = []
+
+    def on_brought(self, tell: Listener) -> None:
+        """Call *tell* from now on with what a spoke brings; with nothing, too: then it holds nothing any more."""
+        self._listeners.append(tell)
+
+    def brought(self, spoke: SpokeId, session: int, held: tuple[HeldTask, ...]) -> None:
+        """Note what a spoke holds at the beginning of *session*."""
+        self._brought[spoke] = _Brought(session, {one.task.key: one for one in held})
+        for tell in self._listeners:
+            tell(spoke, held)
+
+    def of(self, spoke: SpokeId) -> dict[TaskKey, HeldTask] | None:
+        """Give what *spoke* held when its session began; `None` while it is not connected, or has not said yet."""
+        known, brought = self._sessions.registry.spokes.get(spoke), self._brought.get(spoke)
+        if known is None or known.state not in IN_SESSION or brought is None:
+            return None
+        return brought.tasks if brought.session == known.session else None
+
+    def settle(self, spoke: SpokeId, *keys: TaskKey) -> None:
+        """Let a spoke forget the results of tasks, and stop what runs of them; one that is away hears when it is back."""
+        brought = self._brought.get(spoke)
+        for key in keys:
+            if brought is not None:
+                brought.tasks.pop(key, None)
+        self._sessions.settle(spoke, *keys)

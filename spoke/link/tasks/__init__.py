@@ -1,0 +1,1 @@
+"""Tasks: work that outlives the session in which it was given, and results that are kept until they are settled."""
