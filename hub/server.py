@@ -146,7 +146,19 @@ async def running(
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(database), clock)
         await keys.load()
-        parts = Parts(clock, store, identities, admissions, keys, live, audit, sessions, dispatch, upkeep, HeldTasks(sessions))
+        parts = Parts(
+            clock,
+            store,
+            identities,
+            admissions,
+            keys,
+            live,
+            audit,
+            sessions,
+            dispatch,
+            upkeep,
+            HeldTasks(sessions),
+        )
         servers = Servers(told.hub, certificate, parts)
         listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
         async with asyncio.TaskGroup() as group:

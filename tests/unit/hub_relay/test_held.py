@@ -9,7 +9,7 @@ import pytest
 from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hubspoke.types import HeldTask, SpokeId, Task, TaskKey
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import MovableClock
 from tests.fakes.real_hub import an_inventory
 
 DEN = SpokeId("den")
@@ -19,7 +19,7 @@ HELD = HeldTask(Task(KEY, 1, hashlib.sha256(b"x").digest()), done=True)
 
 class Ground:
     def __init__(self) -> None:
-        self.sessions = Sessions(FakeClock())
+        self.sessions = Sessions(MovableClock())
         self.held = HeldTasks(self.sessions)
         self.heard: list[tuple[SpokeId, tuple[HeldTask, ...]]] = []
         self.held.on_brought(lambda spoke, held: self.heard.append((spoke, held)))
