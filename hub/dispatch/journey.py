@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 LOADING_TOLD_S: Final = 1.0
 """How often a client hears how far a load has come."""
 
+SILENCE_TOLD_S: Final = 10.0
+"""How often a client hears that a spoke has said nothing yet: a long prompt takes minutes, and so does noticing a hung engine."""
+
 ATTEMPTS_MAX: Final = 3
 """Spokes that one request may be tried on, as long as its client has seen no text."""
 
@@ -132,7 +135,7 @@ class Dispatch:
                     raise
                 try:
                     await self._announce(grant, ask, call.client, attempt)
-                    ended = await grant.job.done
+                    ended = await self._heard_out(grant, call.client)
                 except MeshError as error:
                     if grant.job.has_text or not is_retryable(error):
                         raise
@@ -202,6 +205,20 @@ class Dispatch:
             ),
         )
         grant.job.announced.set()
+
+    async def _heard_out(self, grant: Grant, client: Client) -> Ended:
+        """Wait for the end of the answer; until it has begun, *client* hears now and then that it is still awaited."""
+        job = grant.job
+        while not job.done.done():
+            await asyncio.wait({job.done}, timeout=SILENCE_TOLD_S)
+            silent_s = grant.stream.silent_s(job, self._clock.monotonic())
+            if silent_s >= SILENCE_TOLD_S and not job.done.done():
+                job.announced.clear()  # so that an answer that begins meanwhile is not written into the middle of this
+                try:
+                    await _tell(client, Waiting(grant.decision.target.spoke, silent_s=silent_s))
+                finally:
+                    job.announced.set()
+        return job.done.result()
 
     def _account(self, grant: Grant, ended: Ended) -> None:
         target = grant.decision.target

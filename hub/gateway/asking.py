@@ -44,8 +44,8 @@ class Voice(Protocol):
         """Begin the answer. Called again when another spoke takes it over before any of it; then nobody hears it."""
         ...
 
-    def working(self) -> bytes:
-        """Say that an answer is being made of which there is nothing yet: a long prompt takes its time to read."""
+    def working(self, waiting: Waiting) -> bytes:
+        """Say that an answer is being made of which there is nothing yet, and, with its `silent_s`, for how long."""
         ...
 
     def said(self, delta: Delta) -> bytes:
@@ -86,10 +86,13 @@ class Stream:
         if isinstance(event, Waiting):
             is_news = event.spoke == self._waiting.spoke
             self._waiting = event
+            if event.silent_s is not None:
+                return  # `keep_alive` says so
             # Not at the first word of it: what is refused at once still gets a status of its own.
             if is_news and event.elapsed_s is not None:
                 await self.keep_alive()
             return
+        self._waiting = Waiting(event.spoke)
         self._outcome.started = event
         self._exchange.common |= served_by(event)
         if self._has_spoken:
@@ -116,7 +119,7 @@ class Stream:
         elif not self._has_spoken:
             await self._speak()
         elif not self._has_said and self._outcome.finished is None:
-            await self._exchange.write(self._voice.working())
+            await self._exchange.write(self._voice.working(self._waiting))
 
     async def fail(self, error: MeshError) -> None:
         """End a stream that has begun with an error."""

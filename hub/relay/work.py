@@ -146,6 +146,11 @@ class WorkStream:
             self._wake_reader()
             self._send(Cancel(job.assignment.attempt))
 
+    def silent_s(self, job: Job, now: float) -> float:
+        """Say for how long the spoke has said nothing of *job*; 0 once there was text, or while something is passed on."""
+        is_awaited = self.job is job and not job.has_text and self._passing_since is None
+        return now - self._heard_at if is_awaited else 0.0
+
     async def chunk(self, attempt: int, body: bytes, tokens: int, now: float) -> None:
         """Pass some of the answer on."""
         slot.check_chunk(self._slot, attempt)

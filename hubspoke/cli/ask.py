@@ -100,7 +100,7 @@ def command(
     A PROMPT of - reads standard input. What the model thinks and calls, and who served it, is said on standard error.
     Ctrl-C stops the work on the GPU too.
 
-    JSON: one object a line, "event" being waiting (spoke, elapsed_s, expected_s), started (spoke, model, model_key,
+    JSON: one object a line, "event" being waiting (spoke, elapsed_s, expected_s, silent_s), started (spoke, model, model_key,
     queue_s, attempt, also_named), delta (text, or thinking, or tool_calls) or finished (reason, usage, stop).
     """
     rules = (Message(Speaker.SYSTEM, system),) if system else ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hubspoke.cli.terminal import Line
+from hubspoke.types import Waiting
 
 if TYPE_CHECKING:
-    from hubspoke.types import Loading, SpokeId, Waiting
+    from hubspoke.types import Loading, SpokeId
 
 
 class WaitingLine:
@@ -16,14 +17,14 @@ class WaitingLine:
     def __init__(self, model: str) -> None:
         self._model = model
         self._line = Line()
-        self._told: set[SpokeId | None] = set()
+        self._told: set[tuple[SpokeId | None, bool]] = set()
 
     def tell(self, waiting: Waiting | Loading) -> None:
         """Say how it stands. The hub says so every second; a pipe hears it once for each spoke."""
         if self._line.is_alive:
             self._line.show(words(waiting, self._model))
-        elif waiting.spoke not in self._told:
-            self._told.add(waiting.spoke)
+        elif (what := (waiting.spoke, _is_silence(waiting))) not in self._told:
+            self._told.add(what)
             self._line.show(beginning(waiting, self._model))
 
     def end(self) -> None:
@@ -35,6 +36,9 @@ def words(waiting: Waiting | Loading, model: str) -> str:
     """Say how far a load has come: `den loads tiny: 3 s of about 9 s`."""
     if waiting.spoke is None:
         return f"{model} waits for a free slot ..."
+    if isinstance(waiting, Waiting) and waiting.silent_s is not None:
+        silent = f"has said nothing for {waiting.silent_s:.0f} s"
+        return f"{waiting.spoke} {silent}: it reads a long prompt, or its engine hangs"
     if waiting.elapsed_s is None:
         return f"{waiting.spoke} loads {model} ..."
     expected = _expected(waiting)
@@ -45,8 +49,14 @@ def beginning(waiting: Waiting | Loading, model: str) -> str:
     """Say what is waited for, to somebody who will not see it change."""
     if waiting.spoke is None:
         return f"{model} waits for a free slot ..."
+    if _is_silence(waiting):
+        return words(waiting, model)
     expected = _expected(waiting)
     return f"{waiting.spoke} loads {model}{f', which takes {expected}' if expected else ''} ..."
+
+
+def _is_silence(waiting: Waiting | Loading) -> bool:
+    return isinstance(waiting, Waiting) and waiting.silent_s is not None
 
 
 def _expected(waiting: Waiting | Loading) -> str:

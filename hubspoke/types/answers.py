@@ -74,12 +74,14 @@ class Finished:
 class Waiting:
     """Why nothing runs yet: the model is being loaded on *spoke*, or all its slots are busy when that is empty.
 
-    A load has gone on for *elapsed_s* of the *expected_s* that it takes in all; `None` while nothing is loaded.
+    A load has gone on for *elapsed_s* of the *expected_s* that it takes in all; `None` while nothing is loaded. With *silent_s*
+    it does run, and *spoke* has said nothing for so long: it reads a long prompt, or its engine hangs.
     """
 
     spoke: SpokeId | None = None
     elapsed_s: float | None = None
     expected_s: float | None = None
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Started:
 
 
 Event: TypeAlias = Waiting | Started | Delta | Finished
-"""What a client sees of one question, in this order; only `Finished` is certain to come, and last."""
+"""What a client sees of one question, in this order, but for silence; only `Finished` is certain to come, and last."""
 
 EmbedEvent: TypeAlias = Waiting | Started | Embeddings | Finished
 """What a client sees of texts that become vectors, in this order; only `Finished` is certain to come, and last."""

@@ -119,10 +119,12 @@ def started_bytes(started: Started) -> bytes:
 
 def waiting_bytes(waiting: Waiting) -> bytes:
     """Encode why nothing runs yet."""
+    cause = pb.Waiting.CAUSE_QUEUED if waiting.spoke is None else pb.Waiting.CAUSE_LOADING
+    is_silent = waiting.silent_s is not None
     message = pb.Waiting(
-        cause=pb.Waiting.CAUSE_QUEUED if waiting.spoke is None else pb.Waiting.CAUSE_LOADING,
+        cause=pb.Waiting.CAUSE_SILENT if is_silent else cause,
         spoke=waiting.spoke or "",
-        elapsed=times.duration_or_none(waiting.elapsed_s),
+        elapsed=times.duration_or_none(waiting.silent_s if is_silent else waiting.elapsed_s),
         expected=times.duration_or_none(waiting.expected_s),
     )
     return pb.InferResponse(waiting=message).SerializeToString()
@@ -177,9 +179,12 @@ def _waiting(message: pb.Waiting) -> Waiting:
     def told(field: Duration, *, known: bool) -> float | None:
         return times.seconds(field) if known else None
 
+    is_silent = message.cause == pb.Waiting.CAUSE_SILENT
+    elapsed_s = told(message.elapsed, known=message.HasField("elapsed"))
     return Waiting(
         spoke=SpokeId(message.spoke) if message.spoke else None,
-        elapsed_s=told(message.elapsed, known=message.HasField("elapsed")),
+        elapsed_s=None if is_silent else elapsed_s,
+        silent_s=(elapsed_s or 0.0) if is_silent else None,
         expected_s=told(message.expected, known=message.HasField("expected")),
     )
 

@@ -107,6 +107,30 @@ async def test_an_error_in_the_middle_of_a_stream_is_an_event_and_there_is_no_en
     assert "[DONE]" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (CHAT, ": den has said nothing for "),
+        ("/v1/messages", ": den has said nothing for "),
+        ("/api/chat", '"waiting":{"for":"the first word","spoke":"den","silent":'),
+    ],
+)
+async def test_an_engine_that_hangs_is_told_in_every_stream(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    monkeypatch.setattr("hub.dispatch.journey.SILENCE_TOLD_S", 0.05)
+    monkeypatch.setattr(asking, "KEEP_ALIVE_S", 0.2)
+    engine = FakeEngine(a_model(), script=[gate := Gate(), "Hello"])
+    body = STREAMED | {"max_tokens": 9}
+    async with gateway.spoke(engine), gateway.http.stream("POST", path, json=body) as response:
+        lines = response.aiter_lines()
+        while said not in await soon(anext(lines)):
+            pass
+        gate.open()
+        rest = [line async for line in lines]
+    assert "Hello" in "".join(rest)
+
+
 async def test_a_spoke_that_is_lost_in_the_middle_of_a_stream_is_told(gateway: Gateway) -> None:
     engine = FakeEngine(a_model(), script=["Once", Gate()])
     async with gateway.hub.spoke("den", slots=1) as den:

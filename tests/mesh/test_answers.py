@@ -67,6 +67,25 @@ async def test_a_slot_takes_one_request_after_the_other(hub: RealHub) -> None:
             assert (await asked).text == str(number)
 
 
+async def test_who_is_silent_is_told_until_it_says_something(
+    hub: RealHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.dispatch.journey.SILENCE_TOLD_S", 0.02)
+    async with hub.app() as app, hub.spoke("den", slots=1) as den:
+        events = aiter(app.infer(HELLO))
+        assert isinstance(await anext(events), Started)
+        assignment = await den.slots[0].assignment()
+        silences = [await anext(events) for _ in range(2)]
+        await den.slots[0].delta(assignment.attempt, "now")
+        while isinstance(spoken := await anext(events), Waiting):
+            pass
+        await den.slots[0].last(assignment.attempt)
+        rest = [event async for event in events]
+    assert [(event.spoke, event.elapsed_s) for event in silences] == [("den", None)] * 2
+    assert 0.02 <= silences[0].silent_s < silences[1].silent_s
+    assert (spoken.text, [type(event) for event in rest]) == ("now", [Finished])
+
+
 async def test_a_request_waits_for_a_slot_and_says_so(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", slots=1) as den:
         first = asking(app)

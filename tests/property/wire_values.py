@@ -240,7 +240,7 @@ starts = st.builds(
 )
 waits = st.builds(
     Waiting, spoke=st.none() | names, elapsed_s=st.none() | seconds, expected_s=st.none() | seconds
-)
+) | st.builds(Waiting, spoke=names, silent_s=seconds)
 deltas = st.one_of(
     st.builds(Delta, text=texts, tokens=st.just(0)),
     st.builds(Delta, thinking=some_text, tokens=st.just(0)),

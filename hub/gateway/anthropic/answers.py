@@ -11,7 +11,7 @@ from hub.gateway.anthropic.errors import described
 from hub.gateway.asking import served
 from hub.gateway.blocks import Added, Blocks, Closed, Kind, Opened, blocks_of
 from hub.gateway.exchange import SSE
-from hub.gateway.sse import named_event, waiting_comment
+from hub.gateway.sse import named_event, waiting_comment, working_comment
 from hubspoke.errors import InvalidOutput
 from hubspoke.types import FinishReason
 
@@ -62,9 +62,9 @@ class MessageVoice:
         """Ping, which clients pass over even before the message begins, and say why in a comment."""
         return waiting_comment(waiting) + PING
 
-    def working(self) -> bytes:
-        """Ping."""
-        return PING
+    def working(self, waiting: Waiting) -> bytes:
+        """Ping, and say so in a comment."""
+        return working_comment(waiting) + PING
 
     def started(self, started: Started) -> bytes:
         """Begin the message. What the prompt comes to is not known yet, and told at the end."""

@@ -95,9 +95,9 @@ class LineVoice:
         """Say so beside an empty text."""
         return self._line(more={"hubspoke": {"waiting": _reason(waiting)}})
 
-    def working(self) -> bytes:
+    def working(self, waiting: Waiting) -> bytes:
         """Say so with an empty text."""
-        return self._line()
+        return self._line() if waiting.silent_s is None else self.waiting(waiting)
 
     def started(self, started: Started) -> bytes:
         """Say nothing yet: the first line of the answer tells who makes it."""
@@ -213,6 +213,8 @@ def nanoseconds(seconds: float) -> int:
 def _reason(waiting: Waiting) -> Json:
     if waiting.spoke is None:
         return {"for": "a free slot"}
+    if waiting.silent_s is not None:
+        return {"for": "the first word", "spoke": waiting.spoke, "silent": round(waiting.silent_s, 1)}
     times = {"elapsed": waiting.elapsed_s, "expected": waiting.expected_s}
     known = {name: round(value, 1) for name, value in times.items() if value is not None}
     return {"for": "a load", "spoke": waiting.spoke, **known}

@@ -11,7 +11,7 @@ from hub.gateway.blocks import Added, Blocks, Closed, Kind, Opened, blocks_of
 from hub.gateway.exchange import SSE
 from hub.gateway.openai.errors import described
 from hub.gateway.openai.responses_bodies import TextConfig, TextFormat
-from hub.gateway.sse import WORKING_COMMENT, named_event, waiting_comment
+from hub.gateway.sse import named_event, waiting_comment, working_comment
 from hubspoke.types import FinishReason
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class ResponseVoice:
         """Say so in a comment, which clients pass over."""
         return waiting_comment(waiting)
 
-    def working(self) -> bytes:
+    def working(self, waiting: Waiting) -> bytes:
         """Say so in a comment."""
-        return WORKING_COMMENT
+        return working_comment(waiting)
 
     def started(self, started: Started) -> bytes:
         """Begin the response."""

@@ -63,6 +63,24 @@ async def test_chunks_go_to_the_client_and_the_last_one_frees_the_slot() -> None
     assert job.done.result() is ENDED
 
 
+async def test_a_spoke_is_silent_until_it_says_something_and_not_while_that_is_passed_on() -> None:
+    stream, sink = an_idle_stream(), Sink()
+    job = a_job(sink)
+    stream.assign(job, 1.0)
+    assert stream.silent_s(job, 12.5) == 11.5
+    job.announced.clear()
+    passing = asyncio.create_task(stream.chunk(1, b"a", 0, 13.0))
+    await asyncio.wait([passing], timeout=0.01)
+    assert stream.silent_s(job, 30.0) == 0
+    job.announced.set()
+    await passing
+    assert stream.silent_s(job, 30.0) == 17  # that was no text
+    await stream.chunk(1, b"a", 1, 30.0)
+    assert stream.silent_s(job, 99.0) == 0
+    await stream.last(1, b"z", ENDED, 99.0)
+    assert stream.silent_s(job, 200.0) == 0
+
+
 async def test_nothing_of_an_answer_goes_out_before_the_client_knows_where_it_is_made() -> None:
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)

@@ -111,6 +111,21 @@ def test_a_pipe_hears_of_a_load_once(mesh, run_at):
     assert ran.stderr.count("den loads") == 1
 
 
+def test_a_pipe_hears_once_of_a_silence_after_a_load(mesh, run_at):
+    def silent(request, hub):
+        for event in loads_first(request, hub):
+            yield event
+            if event.HasField("started"):
+                for second in (10, 20):
+                    waiting = pb.Waiting(cause=pb.Waiting.CAUSE_SILENT, spoke="den")
+                    waiting.elapsed.FromSeconds(second)
+                    yield pb.InferResponse(waiting=waiting)
+
+    ran = run_at(FakeHub(mesh.hub, silent), "ask", "tiny", "x")
+    assert "den has said nothing for 10 s" in ran.stderr
+    assert ran.stderr.count("has said nothing") == 1
+
+
 def test_json_hears_of_a_load_every_time(mesh, run_at):
     ran = run_at(FakeHub(mesh.hub, loads_first), "ask", "tiny", "x", "--json")
     waiting = [json.loads(line) for line in ran.stdout.splitlines() if "waiting" in line]
@@ -124,6 +139,10 @@ def test_json_hears_of_a_load_every_time(mesh, run_at):
         (Waiting("den"), "den loads tiny ..."),
         (Waiting("den", 3.2, 9.4), "den loads tiny: 3 s of about 9 s"),
         (Loading("den", 3.2, 0.0), "den loads tiny: 3 s"),
+        (
+            Waiting("den", silent_s=20.4),
+            "den has said nothing for 20 s: it reads a long prompt, or its engine hangs",
+        ),
     ],
 )
 def test_how_far_a_load_is_fits_a_line(waiting, told):

@@ -601,6 +601,10 @@ class Waiting(_message.Message):
         """All slots for the model are busy."""
         CAUSE_LOADING: Waiting._Cause.ValueType  # 2
         """The model is on its way into memory."""
+        CAUSE_SILENT: Waiting._Cause.ValueType  # 3
+        """A spoke has it since Started and has said nothing yet: it reads a long prompt, or its engine hangs. Comes again every
+        ten seconds or so, until the first Delta.
+        """
 
     class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
         """What is waited for."""
@@ -611,6 +615,10 @@ class Waiting(_message.Message):
     """All slots for the model are busy."""
     CAUSE_LOADING: Waiting.Cause.ValueType  # 2
     """The model is on its way into memory."""
+    CAUSE_SILENT: Waiting.Cause.ValueType  # 3
+    """A spoke has it since Started and has said nothing yet: it reads a long prompt, or its engine hangs. Comes again every
+    ten seconds or so, until the first Delta.
+    """
 
     CAUSE_FIELD_NUMBER: _builtins.int
     SPOKE_FIELD_NUMBER: _builtins.int
@@ -619,10 +627,10 @@ class Waiting(_message.Message):
     cause: Global___Waiting.Cause.ValueType
     """What is waited for."""
     spoke: _builtins.str
-    """Where the model is being loaded; empty while queued."""
+    """Where the model is being loaded, or who is silent; empty while queued."""
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
-        """How long the load has been going on. Only while loading; comes again every second or so."""
+        """How long the load, which is told of every second or so, or the silence has been going on. Not while queued."""
 
     @_builtins.property
     def expected(self) -> _duration_pb2.Duration:
