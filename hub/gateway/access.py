@@ -107,9 +107,11 @@ class Door:
             "an API key is needed: send it as `Authorization: Bearer ...` or `x-api-key`; `hubspoke key create` makes one"
         )
 
-    def attend(self, principal: Principal) -> AbstractContextManager[object]:
-        """Give the block in which *principal* is served; it ends early when its certificate stops to count."""
-        return nullcontext() if principal.peer is None else self._live.call(principal.peer)
+    def attend(self, exchange: Exchange, principal: Principal) -> AbstractContextManager[object]:
+        """Give the block in which *principal* is served; the exchange is interrupted when its certificate stops to count."""
+        if principal.peer is None:
+            return nullcontext()
+        return self._live.call(principal.peer, interrupt=exchange.interrupt)
 
     def note(self, exchange: Exchange, refused: MeshError) -> None:
         """Put into the audit log that somebody was turned away."""

@@ -125,7 +125,7 @@ class Endpoint:
     async def _serve(self, exchange: Exchange) -> None:
         self._door.check(exchange)
         principal = Principal("anybody") if self._way.is_open else self._door.admit(exchange)
-        with self._serving.place(exchange), self._door.attend(principal):
+        with self._serving.place(exchange), self._door.attend(exchange, principal):
             await self._way.handler(self._front, exchange, principal)
 
     async def _fail(self, exchange: Exchange, error: MeshError, request_id: str) -> None:

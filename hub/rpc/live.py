@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hub.audit import Audit
+    from hubspoke.errors import MeshError
     from pki.identity import NodeName
     from pki.policy import Peer
 
@@ -44,10 +45,16 @@ class Live:
         """Give the caller of each call."""
         return (call.peer for calls in self._calls.values() for call in calls)
 
-    def call(self, peer: Peer, context: Context | None = None) -> LiveCall:
+    def call(
+        self,
+        peer: Peer,
+        context: Context | None = None,
+        interrupt: Callable[[MeshError], None] | None = None,
+    ) -> LiveCall:
         """Give a block in which the task that runs it serves *peer*; it raises Unauthenticated when the call is cut.
 
-        The block is given the context to serve with, in the place of *context*. Raise RateLimited when the node has too many calls already.
+        The block is given the context to serve with, in the place of *context*. With *interrupt* a cut calls that, which has
+        to see to the end of the block, and nothing is raised. Raise RateLimited when the node has too many calls already.
         """
         if len(self._calls.get(peer.identity.name, ())) >= CALLS_PER_NODE_MAX:
             raise RateLimited(
@@ -55,7 +62,7 @@ class Live:
                 limit=CALLS_PER_NODE_MAX,
                 retry_after_s=1,
             )
-        return LiveCall(self._calls, peer, context)
+        return LiveCall(self._calls, peer, context, interrupt)
 
     def cut(self, name: NodeName) -> int:
         """End all calls of a node at once, as Unauthenticated, and say how many."""
@@ -79,15 +86,22 @@ class Live:
 class LiveCall:
     """The time in which one call runs, in one task."""
 
-    __slots__ = ("_calls", "_context", "_task", "is_cut", "is_opening", "peer")
+    __slots__ = ("_calls", "_context", "_interrupt", "_task", "is_cut", "is_opening", "peer")
 
-    def __init__(self, calls: dict[NodeName, set[LiveCall]], peer: Peer, context: Context | None) -> None:
+    def __init__(
+        self,
+        calls: dict[NodeName, set[LiveCall]],
+        peer: Peer,
+        context: Context | None,
+        interrupt: Callable[[MeshError], None] | None,
+    ) -> None:
         self.peer = peer
         self.is_cut = False
         self.is_opening = False
         """Whether the first message of an answer is under way."""
         self._calls = calls
         self._context = context
+        self._interrupt = interrupt
         self._task: asyncio.Task[object] | None = None
 
     def cut(self) -> None:
@@ -95,7 +109,9 @@ class LiveCall:
         self.is_cut = True
         if self._task is None:
             return
-        if self.is_opening:
+        if self._interrupt is not None:
+            self._interrupt(Unauthenticated(ENDED))
+        elif self.is_opening:
             asyncio.get_running_loop().call_later(OPENING_S, self._give_up, self._task)
         else:
             self._task.cancel()
@@ -115,7 +131,7 @@ class LiveCall:
         of_node.discard(self)
         if not of_node:
             del self._calls[name]
-        if self.is_cut:
+        if self.is_cut and self._interrupt is None:
             if self._task is not None and isinstance(error, asyncio.CancelledError):
                 self._task.uncancel()
             raise Unauthenticated(ENDED) from None
