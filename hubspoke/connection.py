@@ -13,7 +13,8 @@ import grpc
 from hubspoke import enrol
 from hubspoke.channel import dial
 from hubspoke.credentials import channel_credentials
-from hubspoke.errors import EngineProtocol, EngineTruncated, Unauthenticated, Unreachable
+from hubspoke.errors import EngineProtocol, EngineTruncated, Unreachable
+from hubspoke.rejoin import valid_identity
 from hubspoke.renewal import due_in_s, keep_fresh, try_to_renew
 from hubspoke.wire import status
 
@@ -43,7 +44,7 @@ class Connection:
     """The mesh behind one identity, as a context. Calls borrow the newest channel with `lease`.
 
     The certificate is renewed at half its life, make-before-break: the new channel is ready before it takes over,
-    and the old one closes after its last call. *addresses* are mesh addresses ("host:port", best first); without any,
+    and the old one closes after its last call. One that has ended is exchanged for a new one. *addresses* are mesh addresses ("host:port", best first); without any,
     those that were stored with the identity.
     """
 
@@ -60,8 +61,8 @@ class Connection:
         self._renewal: asyncio.Task[Never]
 
     async def __aenter__(self) -> Self:
-        """Dial. Raise Unreachable, Unauthenticated for a certificate that has ended, or a PkiError for bad files."""
-        self._identity = self._files.load_identity()
+        """Dial. Raise Unreachable, what `valid_identity` raises for a certificate that has ended, or a PkiError for bad files."""
+        self._identity = await valid_identity(self._files, self._clock)
         self._addresses = self._addresses or self._files.load_addresses().mesh
         async with AsyncExitStack() as opening:
             self._line = _Line(await self._dial(self._identity))
@@ -125,7 +126,8 @@ class Connection:
         """Connect to whichever hub answers, unless somebody else has replaced the *failed* channel meanwhile."""
         async with self._dialling:
             if self._line.channel is failed:
-                await self._switch(self._identity)
+                # Read anew: it may have ended meanwhile, or another process may have renewed it.
+                await self._switch(await valid_identity(self._files, self._clock))
 
     async def _renew(self) -> StoredIdentity:
         current = self._identity
@@ -147,10 +149,7 @@ class Connection:
             await line.channel.close()
 
     async def _dial(self, identity: StoredIdentity) -> grpc.aio.Channel:
-        now = self._clock.now()
-        if not identity.not_before <= now < identity.not_after:
-            raise Unauthenticated(_not_valid_now(identity, f"{now:%Y-%m-%d %H:%M} UTC"))
-        credentials = channel_credentials(identity, self._files.load_anchors(now=now))
+        credentials = channel_credentials(identity, self._files.load_anchors(now=self._clock.now()))
         return await dial(self._addresses, credentials)
 
 
@@ -194,11 +193,3 @@ async def _typed(call: Awaitable[T]) -> T:
         return await call
     except grpc.aio.AioRpcError as failure:
         raise status.error_of(failure) from failure
-
-
-def _not_valid_now(identity: StoredIdentity, now: str) -> str:
-    return (
-        f"the certificate of {identity.identity.role} {identity.identity.name!r} is valid from "
-        f"{identity.not_before:%Y-%m-%d %H:%M} to {identity.not_after:%Y-%m-%d %H:%M} UTC and it is {now}; "
-        "is the clock right? If so, join again with a new token"
-    )

@@ -121,7 +121,10 @@ async def renew(
     try:
         response = await IdentityServiceStub(channel).Renew(request, timeout=RENEW_TIMEOUT_S)
     except grpc.aio.AioRpcError as failure:
-        raise status.error_of(failure) from failure
+        error = status.error_of(failure)
+        if isinstance(error, AlreadyEnrolled):
+            files.end_joining()  # the key was used for something else; the next try makes a new one
+        raise error from failure
     if _identity(response.certificate_chain) != current.identity:
         raise ProtocolViolation("the hub renewed the certificate of somebody else; update the hub")
     return await asyncio.to_thread(

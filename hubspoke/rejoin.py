@@ -13,7 +13,7 @@ from hubspoke.api.enrolment.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from hubspoke.channel import CHANNEL_OPTIONS
 from hubspoke.credentials import anonymous_credentials
 from hubspoke.enrol import ANSWER_TIMEOUT_S, adopted, never_arrived, why_not
-from hubspoke.errors import Unauthenticated, Unreachable
+from hubspoke.errors import AlreadyEnrolled, Unauthenticated, Unreachable
 from hubspoke.wire import status
 from pki import keys
 from pki.proof import prove
@@ -76,6 +76,8 @@ async def _ask_each(
                 return await _ask(EnrolmentServiceStub(channel), files, current, key)
         except grpc.aio.AioRpcError as failure:
             error = status.error_of(failure)
+            if isinstance(error, AlreadyEnrolled):
+                files.end_joining()  # as in `enrol.renew`
             if not never_arrived(failure, error):
                 raise error from failure
             failures.append(why_not(address, failure))

@@ -15,7 +15,8 @@ from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.diagnosis.node import reason
-from hubspoke.errors import PermissionDenied, Unauthenticated, Unreachable
+from hubspoke.errors import PermissionDenied, Unreachable
+from hubspoke.rejoin import valid_identity
 from hubspoke.renewal import keep_fresh
 from hubspoke.signals import stop_signals
 from hubspoke.types import LoadPlan
@@ -130,16 +131,12 @@ class Agent:
                 f"the identity here is that of the {identity.identity.role} {identity.identity.name!r}, not a spoke's; "
                 "join with a token for a spoke, or use another --state-dir"
             )
-        if identity.not_after <= self._clock.now():
-            raise Unauthenticated(
-                f"the certificate of {identity.identity.name!r} ended at {identity.not_after:%Y-%m-%d %H:%M} UTC; "
-                "join again with a new token, or set the clock if that is wrong"
-            )
         return identity
 
     async def _connect(self) -> grpc.aio.Channel:
         # Read anew each time: the identity may have been renewed, or replaced by a join, since the last connection.
-        self._identity = await asyncio.to_thread(self._load_identity)
+        await asyncio.to_thread(self._load_identity)
+        self._identity = await valid_identity(self._files, self._clock)
         anchors = await asyncio.to_thread(self._files.load_anchors, now=self._clock.now())
         hubs = self._hubs or (await asyncio.to_thread(self._files.load_addresses)).mesh
         try:

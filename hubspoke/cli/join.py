@@ -9,10 +9,11 @@ import click
 from hubspoke import loop
 from hubspoke.cli import options
 from hubspoke.cli.output import write_json
-from hubspoke.cli.prompts import read_token
+from hubspoke.cli.prompts import read_token, tell_that_it_waits
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.paths import locate
+from pki.files import NodeFiles
 from pki.identity import Role
 
 
@@ -29,15 +30,23 @@ def command(*, token_file: Path | None, replace: bool, state_dir: Path | None, a
     """Get an identity for yourself or an app with a join token.
 
     Somebody with an admin's identity makes the token with `hubspoke token create`. It works once, and it is
-    never given on the command line, where other users of the machine could read it.
+    never given on the command line, where other users of the machine could read it. Where an admin has to let you in, this
+    waits for that; when it is interrupted, the same command goes on without the token.
 
     JSON: role, name, serial, expires_at, directory.
     """
-    token = read_token(token_file)
     directory = locate(state_dir).client
+    token = read_token(token_file, begun=NodeFiles(directory).load_token())
     roles = (Role.APP, Role.ADMIN)
     identity = loop.run(
-        lambda: join(token, directory, roles=roles, clock=SystemClock(), replace=replace),
+        lambda: join(
+            token,
+            directory,
+            roles=roles,
+            clock=SystemClock(),
+            replace=replace,
+            waiting=tell_that_it_waits,
+        ),
     )
     if as_json:
         write_json(

@@ -13,12 +13,19 @@ from pki.keys import PASSPHRASE_BYTES_MIN
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hubspoke.enrol import Pending
+
 SECRET_BYTES_MAX: Final = 4096
 """More than any token or passphrase has."""
 
 
-def read_token(token_file: Path | None) -> str:
-    """Read a join token: from *token_file* (`-` is standard input), else from a pipe, else from the terminal."""
+def read_token(token_file: Path | None, *, begun: str | None = None) -> str:
+    """Read a join token: from *token_file* (`-` is standard input), else from a pipe, else from the terminal.
+
+    Nobody is asked for one, and an empty pipe is none, while a join that was *begun* before has not come to its end.
+    """
+    if begun is not None and token_file is None:
+        return (not sys.stdin.isatty() and streams.read_text(SECRET_BYTES_MAX).strip()) or begun
     if token_file is not None and str(token_file) != "-":
         with token_file.open(encoding="utf-8", errors="replace") as file:
             return file.read(SECRET_BYTES_MAX)
@@ -26,6 +33,16 @@ def read_token(token_file: Path | None) -> str:
         return streams.read_text(SECRET_BYTES_MAX)
     answer: str = click.prompt("Join token (it is not shown)", hide_input=True, err=True)
     return answer
+
+
+def tell_that_it_waits(pending: Pending) -> None:
+    """Say that an operator has to let this machine in, and with which command."""
+    click.echo(
+        f"Waiting to be let in as {pending.name!r}. Whoever runs the mesh compares this key with the one in "
+        f"`hubspoke nodes list`:\n\n    {pending.key}\n\nand runs\n\n    hubspoke nodes approve {pending.name}\n\n"
+        f"before {pending.until:%Y-%m-%d %H:%M} UTC. Ctrl-C leaves; the same command goes on with it, without the token.",
+        err=True,
+    )
 
 
 def read_passphrase(passphrase_file: Path | None) -> bytes:

@@ -8,11 +8,12 @@ import click
 
 from hubspoke import loop
 from hubspoke.cli import options
-from hubspoke.cli.prompts import read_token
+from hubspoke.cli.prompts import read_token, tell_that_it_waits
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.paths import locate
 from pki.disk import make_directory
+from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import SpokeConfig
 
@@ -29,16 +30,25 @@ def command(*, token_file: Path | None, replace: bool, state_dir: Path | None) -
     """Get this machine's identity as a spoke with a join token.
 
     An admin makes the token with `hubspoke token create`. It works once, and it is never given on the command line,
-    where other users of the machine could read it.
+    where other users of the machine could read it. Where an admin has to let this machine in, this waits for that; when it
+    is interrupted, the same command, or `spoke-agent` alone, goes on without the token.
     """
-    become_spoke(read_token(token_file), locate(state_dir).spoke, replace=replace)
+    directory = locate(state_dir).spoke
+    become_spoke(read_token(token_file, begun=NodeFiles(directory).load_token()), directory, replace=replace)
     click.echo("Next: `spoke-agent`.")
 
 
 def become_spoke(token: str, directory: Path, *, replace: bool = False) -> None:
     """Trade *token* for an identity in *directory*, make a place for models there, and say so."""
     stored = loop.run(
-        lambda: join(token, directory, roles=(Role.SPOKE,), clock=SystemClock(), replace=replace)
+        lambda: join(
+            token,
+            directory,
+            roles=(Role.SPOKE,),
+            clock=SystemClock(),
+            replace=replace,
+            waiting=tell_that_it_waits,
+        )
     )
     models = SpokeConfig().models_folder(directory)
     make_directory(models)

@@ -58,7 +58,11 @@ def command(
 
 
 def _join_here(directory: Path) -> None:
-    """Let whoever sits at the terminal paste a token; where nobody does, end the command."""
+    """Go on with a join that was begun, or let whoever sits at the terminal paste a token; where nobody does, end the command."""
+    begun = NodeFiles(directory).load_token()
+    if begun is not None:
+        become_spoke(begun, directory)
+        return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         fail(
             f"this machine is no spoke yet: there is no identity in {directory}. Get a token from an admin "

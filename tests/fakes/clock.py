@@ -19,13 +19,18 @@ class MovableClock:
     def __init__(self) -> None:
         self._real: Clock = SystemClock()
         self._ahead_s = 0.0
+        self._day_ahead_s = 0.0
 
     def monotonic(self) -> float:
         return self._real.monotonic() + self._ahead_s
 
     def now(self) -> datetime:
-        return self._real.now() + timedelta(seconds=self._ahead_s)
+        return self._real.now() + timedelta(seconds=self._ahead_s + self._day_ahead_s)
 
     def move(self, seconds: float) -> None:
         """Let *seconds* pass at once, for whoever asks this clock."""
         self._ahead_s += seconds
+
+    def set_day(self, seconds: float) -> None:
+        """Set the time of day ahead by *seconds*; the clock that only goes forward does not notice."""
+        self._day_ahead_s += seconds

@@ -99,13 +99,13 @@ class RealHub:
         self.mesh = f"127.0.0.1:{ports.mesh}"
         self.enrol = f"127.0.0.1:{ports.enrol}"
 
-    async def join(self, name: str, role: Role) -> NodeFiles:
-        """Let *name* in through a real token."""
+    async def join(self, name: str, role: Role, *, directory: str = "") -> NodeFiles:
+        """Let *name* in through a real token; its identity lies in a directory of its name, or of another one."""
         async with AdminClient(self.admin.directory) as admin:
             token = await admin.create_join_token(name, role)
-        directory = self.directory / name
-        await enrol.join(token.text, directory, roles=[role], clock=SystemClock())
-        return NodeFiles(directory)
+        files = NodeFiles(self.directory / (directory or name))
+        await enrol.join(token.text, files.directory, roles=[role], clock=SystemClock())
+        return files
 
     async def channel(self, files: NodeFiles) -> grpc.aio.Channel:
         """Connect with the identity in *files*; the caller closes it."""

@@ -9,7 +9,15 @@ import pytest
 
 from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.client import MeshClient
-from hubspoke.errors import DoesNotFit, EngineTruncated, InvalidRequest, MeshError, SpokeLost, Unauthenticated
+from hubspoke.errors import (
+    DoesNotFit,
+    EngineTruncated,
+    InvalidRequest,
+    MeshError,
+    SpokeLost,
+    Unauthenticated,
+    Unreachable,
+)
 from hubspoke.types import (
     Delta,
     Finished,
@@ -186,8 +194,8 @@ async def test_an_answer_that_has_begun_is_not_asked_again_elsewhere(mesh: MeshO
     assert second.asked == []
 
 
-async def test_a_certificate_that_has_ended_is_said_before_dialling(ended_app: NodeFiles):
-    with pytest.raises(Unauthenticated, match=r"app 'laptop' .* join again with a new token"):
+async def test_a_certificate_that_has_ended_is_said_when_no_hub_gives_a_new_one(ended_app: NodeFiles):
+    with pytest.raises(Unreachable, match=r"certificate of 'laptop' has ended, and no hub gives a new one"):
         async with MeshClient(ended_app.directory):
             pass
 
