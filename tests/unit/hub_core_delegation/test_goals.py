@@ -1,0 +1,38 @@
+import pytest
+
+from hub.core.delegation.goals import GOAL_PARTS_MAX, parts
+
+
+def test_items_of_a_list_are_parts():
+    assert parts("Answer these:\n1. Who was first?\n2) Who was last?\n- Who won?") == (
+        "Who was first?",
+        "Who was last?",
+        "Who won?",
+    )
+
+
+def test_questions_are_parts():
+    assert parts("Who was first? Who was last?") == ("Who was first?", "Who was last?")
+
+
+def test_clauses_between_semicolons_are_parts():
+    assert parts("reverse abc; add 3 4") == ("reverse abc", "add 3 4")
+
+
+@pytest.mark.parametrize(
+    "goal", ["What is the capital of Peru?", "Sum up the report, in one page.", "Is 1.5 > 1.4?"]
+)
+def test_one_question_has_one_part(goal: str):
+    assert parts(goal) == (goal,)
+
+
+def test_what_follows_from_the_others_is_no_part_of_its_own():
+    assert parts("1. Sum up A\n2. Sum up B\n3. Then compare them") == ("Sum up A", "Sum up B")
+
+
+def test_a_single_item_is_no_list():
+    assert parts("Do this:\n- Tidy up. Tidy down") == ("Do this:\n- Tidy up. Tidy down",)
+
+
+def test_an_endless_list_is_counted_to_an_end():
+    assert len(parts("\n".join(f"- part {n}" for n in range(1_000)))) == GOAL_PARTS_MAX
