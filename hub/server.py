@@ -246,11 +246,17 @@ class Servers:
         EnrolmentService(parts.admissions, self._mesh_addresses).add_to(self._enrol)
         IdentityService(identities, clock).add_to(self._mesh)
         MeshService(
-            sessions, dispatch, parts.held, store=parts.store, clock=clock, hub_name=self._hub_name
+            sessions,
+            dispatch,
+            parts.held,
+            store=parts.store,
+            clock=clock,
+            audit=parts.audit,
+            hub_name=self._hub_name,
         ).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
-        ModelsService(parts.upkeep).add_to(self._mesh)
-        KeysService(parts.keys).add_to(self._mesh)
+        ModelsService(parts.upkeep, parts.audit).add_to(self._mesh)
+        KeysService(parts.keys, parts.audit).add_to(self._mesh)
         NodesService(identities, parts.admissions).add_to(self._mesh)
         AdminService(sessions, parts.admissions, clock, self._enrol_addresses).add_to(self._mesh)
 
@@ -314,7 +320,7 @@ def _listener(told: Configuration, parts: Parts, hosts: tuple[Host, ...], files:
     names = Names(parts.sessions, parts.clock, told.gateway.aliases, told.roles.models)
     return gateway(
         told.gateway,
-        Front(parts.dispatch, parts.upkeep, names, parts.keys, parts.clock),
+        Front(parts.dispatch, parts.upkeep, names, keys=parts.keys, audit=parts.audit, clock=parts.clock),
         keys=parts.keys,
         identities=parts.identities,
         live=parts.live,

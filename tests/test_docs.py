@@ -29,6 +29,7 @@ from spoke.config import SpokeConfig
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tools/**/*.md")])
 PROTOCOL = ROOT / "docs" / "protocol.md"
+SECURITY = ROOT / "docs" / "security.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DEPENDENCIES = ROOT / "docs" / "decisions" / "0002-dependencies.md"
 COMMANDS = {"hubspoke": hubspoke_command, "hub-server": hub_server, "spoke-agent": spoke_agent}
@@ -257,6 +258,21 @@ def error_row(kind: type[MeshError]) -> list[str]:
     meaning = (kind.__doc__ or "").partition("\n")[0].rstrip(".")
     tried_again = "yes" if kind in RETRYABLE else ""
     return [f"`{kind.reason}`", status.grpc, str(status.http), tried_again, meaning]
+
+
+def test_the_audit_log_says_what_the_table_of_events_has():
+    sources = [
+        path.read_text(encoding="utf-8")
+        for path in [*ROOT.glob("hub/**/*.py"), *ROOT.glob("hubspoke/auditlog/*.py")]
+    ]
+    described = {
+        event for row in rows(SECURITY, "The audit log") for event in re.findall(r"[a-z]+\.[a-z_]+", row[0])
+    }
+    noted = {
+        event for text in sources for event in re.findall(r'note(?:_often)?\(\s*"([a-z]+\.[a-z_]+)"', text)
+    }
+    assert noted <= described
+    assert {event for event in described if not any(f'"{event}"' in text for text in sources)} == set()
 
 
 def test_every_error_says_what_to_do():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
     from datetime import datetime
 
+    from hub.audit import Audit
     from hub.core.quota import ApiKey, Left
     from hub.dispatch.journey import Dispatch
     from hub.dispatch.upkeep import Upkeep
@@ -33,13 +34,16 @@ T = TypeVar("T", Request, EmbedRequest)
 class Front:
     """The mesh, as dialects see it."""
 
-    def __init__(self, dispatch: Dispatch, upkeep: Upkeep, names: Names, keys: Keys, clock: Clock) -> None:
+    def __init__(
+        self, dispatch: Dispatch, upkeep: Upkeep, names: Names, *, keys: Keys, audit: Audit, clock: Clock
+    ) -> None:
         self.names = names
         """What can be asked for."""
         self._dispatch = dispatch
         self.upkeep = upkeep
         """Models by hand. Who asks for that must have the right: `Principal.require_models_write`."""
         self._keys = keys
+        self._audit = audit
         self._clock = clock
 
     def now(self) -> datetime:
@@ -74,6 +78,7 @@ class Front:
         """Bring *model* into memory for whoever may ask it; tell how it goes."""
         name = self.names.choose(Request(model), principal.key)
         self._admit(exchange, principal.key)
+        self._audit.note_often("model.load", peer=principal.name, reason="asked for over HTTP", model=name)
         async with aclosing(self.upkeep.load(name, None, pin=False)) as events:
             async for event in events:
                 yield event
@@ -83,6 +88,7 @@ class Front:
         name = self.names.choose(Request(model), principal.key)
         self._admit(exchange, principal.key)
         if principal.may_move_models:
+            self.note("model.unload", principal, name)
             await self.upkeep.unload(name, None)
         else:
             self.names.model(name)
@@ -90,7 +96,12 @@ class Front:
     async def delete(self, principal: Principal, model: str) -> None:
         """Delete *model* from every spoke that has it; raise what is in the way. Who asks has the right to move models."""
         self.names.require_own(model, principal.key)
+        self.note("model.delete", principal, model)
         await self.upkeep.delete(model, None)
+
+    def note(self, event: str, principal: Principal, model: str) -> None:
+        """Put into the audit log that somebody has moved *model*."""
+        self._audit.note(event, by=principal.name, model=model, spoke="")
 
     @contextmanager
     def _metered(

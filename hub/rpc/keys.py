@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from hub.core.quota import DAY_S, Scope
+from hub.rpc.interceptors import caller
 from hubspoke.api.keys.v1 import keys_pb2 as pb
 from hubspoke.api.keys.v1 import keys_pb2_grpc as rpc
 from hubspoke.errors import InvalidRequest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from hub.audit import Audit
     from hub.core.quota import ApiKey
     from hub.keys import Keys
     from hub.store.keys import Used
@@ -28,8 +30,9 @@ USAGE_DAYS: Final = 31
 class KeysService(rpc.KeysServiceServicer):
     """Serves `CreateKey`, `ListKeys` and `RevokeKey`."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, audit: Audit) -> None:
         self._keys = keys
+        self._audit = audit
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -50,6 +53,7 @@ class KeysService(rpc.KeysServiceServicer):
             priority=plan.priority,
             scopes=_scopes(plan.scopes),
         )
+        self._note("key.create", made.key)
         return wire.issued_to_wire(IssuedKey(made.secret, _info(made.key)))
 
     async def ListKeys(  # noqa: N802  # the proto names it
@@ -70,7 +74,12 @@ class KeysService(rpc.KeysServiceServicer):
         _context: grpc.aio.ServicerContext[pb.RevokeKeyRequest, pb.RevokeKeyResponse],
     ) -> pb.RevokeKeyResponse:
         """End a key for good."""
-        return pb.RevokeKeyResponse(key=wire.info_to_wire(_info(await self._keys.revoke(request.key))))
+        revoked = await self._keys.revoke(request.key)
+        self._note("key.revoke", revoked)
+        return pb.RevokeKeyResponse(key=wire.info_to_wire(_info(revoked)))
+
+    def _note(self, event: str, key: ApiKey) -> None:
+        self._audit.note(event, by=caller().identity.name, key=key.id, name=key.name)
 
 
 def _scopes(named: Iterable[str]) -> frozenset[Scope]:

@@ -18,6 +18,7 @@ from hubspoke.types import SpokeId
 from hubspoke.wire import answers, enums, inventory, status, tasks, times, upkeep
 
 if TYPE_CHECKING:
+    from hub.audit import Audit
     from hub.dispatch.journey import Dispatch
     from hub.relay.held import HeldTasks
     from hub.relay.orders import Order, Reply
@@ -35,6 +36,9 @@ Said = TypeVar("Said", pb.HeartbeatRequest, pb.WorkRequest)
 OPENING_TIMEOUT_S: Final = 10.0
 """For the first message of a stream."""
 
+SKEW_S_MAX: Final = 30
+"""How far a spoke's clock may be off before that is noted; certificates begin five minutes early."""
+
 WORK_STREAMS_MAX: Final = 256
 AGENT_VERSION_CHARS_MAX: Final = 100
 
@@ -50,6 +54,7 @@ class MeshService(rpc.MeshServiceServicer):
         *,
         store: Store,
         clock: Clock,
+        audit: Audit,
         hub_name: str,
     ) -> None:
         self._sessions = sessions
@@ -58,6 +63,7 @@ class MeshService(rpc.MeshServiceServicer):
         self._store = store
         self._clock = clock
         self._hub_name = hub_name
+        self._audit = audit
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -147,6 +153,7 @@ class MeshService(rpc.MeshServiceServicer):
         outbox.close()
 
     def _beat(self, spoke: SpokeId, session: int, message: pb.HeartbeatRequest) -> None:
+        self._compare_clocks(spoke, message)
         has_inventory = message.HasField("inventory")
         self._sessions.beat(
             spoke,
@@ -166,6 +173,15 @@ class MeshService(rpc.MeshServiceServicer):
             loaded = self._sessions.order_ended(spoke, session, result.id, error, took_s)
             if loaded is not None:
                 self._dispatch.note_speed(spoke, *loaded)
+
+    def _compare_clocks(self, spoke: SpokeId, message: pb.HeartbeatRequest) -> None:
+        """Note a spoke whose clock is off: its certificate will seem to begin too late, or to be over too soon."""
+        if not message.HasField("sent_at"):
+            return
+        ahead_s = message.sent_at.seconds - round(self._clock.now().timestamp())
+        if abs(ahead_s) > SKEW_S_MAX:
+            reason = "ahead" if ahead_s > 0 else "behind"
+            self._audit.note_often("clock.skew", peer=spoke, reason=reason, seconds=abs(ahead_s))
 
     async def _write_replies(self, context: HeartbeatContext, outbox: Outbox[Reply]) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from hub.rpc.interceptors import caller
 from hubspoke.api.models.v1 import models_pb2 as pb
 from hubspoke.api.models.v1 import models_pb2_grpc as rpc
 from hubspoke.errors import InvalidRequest
@@ -16,14 +17,16 @@ from hubspoke.wire.requests import MODEL_BYTES_MAX
 if TYPE_CHECKING:
     import grpc
 
+    from hub.audit import Audit
     from hub.dispatch.upkeep import Upkeep
 
 
 class ModelsService(rpc.ModelsServiceServicer):
     """Serves `LoadModel`, `UnloadModel`, `PullModel` and `DeleteModel`."""
 
-    def __init__(self, upkeep: Upkeep) -> None:
+    def __init__(self, upkeep: Upkeep, audit: Audit) -> None:
         self._upkeep = upkeep
+        self._audit = audit
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -35,6 +38,7 @@ class ModelsService(rpc.ModelsServiceServicer):
         context: grpc.aio.ServicerContext[pb.LoadModelRequest, pb.LoadModelResponse],
     ) -> None:
         """Bring a model into memory, and say how that goes."""
+        self._note("model.load", request.model, request.spoke)
         events = self._upkeep.load(_model(request.model), _spoke(request.spoke), pin=request.pin)
         async with aclosing(events):
             async for event in events:
@@ -46,6 +50,7 @@ class ModelsService(rpc.ModelsServiceServicer):
         _context: grpc.aio.ServicerContext[pb.UnloadModelRequest, pb.UnloadModelResponse],
     ) -> pb.UnloadModelResponse:
         """Take a model out of memory."""
+        self._note("model.unload", request.model, request.spoke)
         spokes = await self._upkeep.unload(_model(request.model), _spoke(request.spoke))
         return pb.UnloadModelResponse(spokes=spokes)
 
@@ -55,6 +60,7 @@ class ModelsService(rpc.ModelsServiceServicer):
         context: grpc.aio.ServicerContext[pb.PullModelRequest, pb.PullModelResponse],
     ) -> None:
         """Get a model onto a spoke's disk, and say how that goes."""
+        self._note("model.pull", request.model, request.spoke)
         events = self._upkeep.pull(_model(request.model), _spoke(request.spoke))
         async with aclosing(events):
             async for event in events:
@@ -66,8 +72,12 @@ class ModelsService(rpc.ModelsServiceServicer):
         _context: grpc.aio.ServicerContext[pb.DeleteModelRequest, pb.DeleteModelResponse],
     ) -> pb.DeleteModelResponse:
         """Delete a model from disks."""
+        self._note("model.delete", request.model, request.spoke)
         spokes = await self._upkeep.delete(_model(request.model), _spoke(request.spoke))
         return pb.DeleteModelResponse(spokes=spokes)
+
+    def _note(self, event: str, model: str, spoke: str) -> None:
+        self._audit.note(event, by=caller().identity.name, model=model, spoke=spoke)
 
 
 def _model(name: str) -> str:

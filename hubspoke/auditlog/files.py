@@ -114,22 +114,10 @@ def entries(files: LogFiles) -> Iterator[tuple[Path, int, bytes]]:
 
 def verify(files: LogFiles) -> Report:
     """Follow the chain from end to end, with the hub kept from writing. Raise FileNotFoundError where there is no log."""
+    if not files.head.exists():
+        return _ended(_verified(entries(files)), files, None)
     with files.head.open("rb") as stream, disk.locked(stream.fileno()):
-        noted = parse_head(stream.read(HEAD_BYTES + 1))
-        report = _verified(entries(files))
-    if report.broken is not None:
-        return report
-    if noted is None:
-        return _broken(report, files.head.name, 1, "this does not say where the log ends")
-    if noted.seq > report.last:
-        number = report.entries + 1
-        return _broken(
-            report,
-            files.current.name,
-            number,
-            f"entries {report.last + 1} to {noted.seq} are missing at the end",
-        )
-    return report
+        return _ended(_verified(entries(files)), files, parse_head(stream.read(HEAD_BYTES + 1)))
 
 
 def verify_file(path: Path) -> Report:
@@ -154,6 +142,17 @@ def _verified(found: Iterator[tuple[Path, int, bytes]], *, is_whole: bool = True
     if is_whole and report.entries and report.first > oldest_kept:
         what = f"entries {oldest_kept} to {report.first - 1} are missing at the beginning"
         return _broken(report, "", 0, what)
+    return report
+
+
+def _ended(report: Report, files: LogFiles, noted: Link | None) -> Report:
+    """Compare the end of a chain with where it should be."""
+    if report.broken is not None:
+        return report
+    if noted is None:
+        return _broken(report, files.head.name, 1, "this does not say where the log ends")
+    if noted.seq > report.last:
+        return _broken(report, "", 0, f"entries {report.last + 1} to {noted.seq} are missing at the end")
     return report
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "nodes": Row("hubspoke.cli.nodes", "Show who is in the mesh; approve, unlock, revoke."),
     "revoke": Row("hubspoke.cli.revoke", "End a node for good, at once."),
     "key": Row("hubspoke.cli.key", "Make and end API keys of the HTTP gateway."),
+    "audit": Row("hubspoke.cli.audit", "Read the hub's audit log, and see whether it is whole."),
     "status": Row("hubspoke.cli.status", "Show the spokes: memory, models, slots."),
     "models": Row("hubspoke.cli.models", "List what can be asked, and where it runs."),
     "ps": Row("hubspoke.cli.ps", "Show what is in memory, where, and how busy it is."),

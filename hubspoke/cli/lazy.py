@@ -67,9 +67,12 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Be the program: nobody else reads what it writes, and its environment does not say whom it trusts."""
         open_closed()
-        os.umask(OWN_FILES)
         grpc_settings.forget(os.environ)
-        return super().main(*args, **extra)
+        before = os.umask(OWN_FILES)
+        try:
+            return super().main(*args, **extra)
+        finally:
+            os.umask(before)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

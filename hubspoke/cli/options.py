@@ -34,6 +34,11 @@ def read_span(_ctx: click.Context, _param: click.Parameter, text: str) -> timede
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def read_span_or_none(ctx: click.Context, param: click.Parameter, text: str | None) -> timedelta | None:
+    """Read a length of time that may be left out; the callback of an option."""
+    return None if text is None else read_span(ctx, param, text)
+
+
 def _addresses(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[Address, ...]:
     try:
         return tuple(parse_address(text) for text in texts)

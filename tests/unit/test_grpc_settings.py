@@ -44,9 +44,10 @@ def test_no_environment_says_whom_our_programs_trust(module: str):
     code = f"""
 import os, stat, sys, logging
 from {module} import main
+os.umask(0o022)
+main.format_epilog = lambda *_: open(sys.argv[1], "w").close()
 main(["--help"], standalone_mode=False)
 assert "grpc" not in sys.modules
-open(sys.argv[1], "w").close()
 print(oct(stat.S_IMODE(os.stat(sys.argv[1]).st_mode)), *sorted(set(os.environ) & set({UNWANTED!r})))
 from hubspoke import grpc_settings
 logging.basicConfig(format="%(message)s %(variable)s")

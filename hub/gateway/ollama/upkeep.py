@@ -44,7 +44,9 @@ async def pull(front: Front, exchange: Exchange, principal: Principal) -> None:
     body = parse(await exchange.body(), PullBody)
     telling = Telling(exchange)
     is_told = body.stream is not False
-    await telling.follow(_pull(front, model_name(body.model, body.name), telling, is_told=is_told))
+    model = model_name(body.model, body.name)
+    front.note("model.pull", principal, model)
+    await telling.follow(_pull(front, model, telling, is_told=is_told))
     await telling.conclude(SUCCESS)
 
 
