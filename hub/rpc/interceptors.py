@@ -13,7 +13,14 @@ import grpc
 from cryptography import x509
 
 from hub.rpc.access import ENROL_PORT, MESH_PORT
-from hubspoke.errors import AccessError, InternalError, MeshError, PermissionDenied, Unauthenticated
+from hubspoke.errors import (
+    AccessError,
+    InternalError,
+    InvalidRequest,
+    MeshError,
+    PermissionDenied,
+    Unauthenticated,
+)
 from hubspoke.wire import status
 from pki import policy
 from pki.errors import BadIdentity, PeerRefused
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
     Behaviour = Callable[[Any, Context], Awaitable[Any]]
     Guard = Callable[[Context], AbstractContextManager[Context]]
+    Note = Callable[[MeshError, Context, str], None]
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +66,13 @@ def caller() -> Peer:
 class Gate(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server. A method that is not served is denied.
 
-    *guard* gives for a method what is asked before its handler runs, and gives the block that it runs in.
+    *guard* gives for a method what is asked before its handler runs, and gives the block that it runs in. *note* is told of
+    every error of ours, and writes down those that are refusals.
     """
 
-    def __init__(self, guard: Callable[[str], Guard], audit: Audit) -> None:
+    def __init__(self, guard: Callable[[str], Guard], note: Note) -> None:
         self._guard = guard
-        self._audit = audit
+        self._note = note
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -101,8 +110,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 try:
                     with guard(context) as served:
                         return await behaviour(request, served)
-                except AccessError as error:
-                    self._note_refusal(error, context, method)
+                except MeshError as error:
+                    self._note(error, context, method)
                     raise
             except MeshError as error:
                 await _abort(context, error)
@@ -116,11 +125,6 @@ class Gate(grpc.aio.ServerInterceptor):
                 )
 
         return guarded
-
-    def _note_refusal(self, error: AccessError, context: Context, method: str) -> None:
-        event = "authn.denied" if isinstance(error, Unauthenticated) else "authz.denied"
-        facts = {"method": method, **_shown(context)}
-        self._audit.note_often(event, peer=address_of(context), reason=_why(error), **facts)
 
 
 def mesh_gate(identities: Identities, live: Live, limits: NodeLimits, audit: Audit) -> Gate:
@@ -143,7 +147,13 @@ def mesh_gate(identities: Identities, live: Live, limits: NodeLimits, audit: Aud
 
         return check
 
-    return Gate(guard, audit)
+    def note(error: MeshError, context: Context, method: str) -> None:
+        if isinstance(error, AccessError):
+            event = "authn.denied" if isinstance(error, Unauthenticated) else "authz.denied"
+            facts = {"method": method, **_shown(context)}
+            audit.note_often(event, peer=address_of(context), reason=_why(error), **facts)
+
+    return Gate(guard, note)
 
 
 def enrol_gate(limits: StrangerLimits, audit: Audit) -> Gate:
@@ -158,7 +168,11 @@ def enrol_gate(limits: StrangerLimits, audit: Audit) -> Gate:
 
         return check
 
-    return Gate(guard, audit)
+    def note(error: MeshError, context: Context, method: str) -> None:
+        if isinstance(error, AccessError | InvalidRequest):
+            audit.note_often("enrol.denied", peer=address_of(context), reason=_why(error), method=method)
+
+    return Gate(guard, note)
 
 
 def address_of(context: Context) -> str:
@@ -180,7 +194,7 @@ def _shown(context: Context) -> dict[str, str]:
         return {"serial": policy.serial_hex(certificate)}
 
 
-def _why(error: AccessError) -> str:
+def _why(error: MeshError) -> str:
     refused = error.__cause__
     return refused.reason.value if isinstance(refused, PeerRefused) else error.message
 

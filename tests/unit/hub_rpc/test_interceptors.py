@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from hub.audit import Audit
 from hub.rpc import interceptors
 from hub.rpc.interceptors import Gate
-from hubspoke.clock import SystemClock
-from hubspoke.errors import InternalError, PermissionDenied, UnknownModel
+from hubspoke.errors import InternalError, MeshError, PermissionDenied, UnknownModel
 from hubspoke.wire import status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 SECRET = "secret path /etc/hubspoke/ca.key"
 
@@ -27,10 +24,8 @@ def open_to_all(_method: str) -> Callable[[Any], AbstractContextManager[Any]]:
     return nullcontext
 
 
-@pytest.fixture
-def audit(tmp_path: Path) -> Iterator[Audit]:
-    with Audit.open(tmp_path, SystemClock()) as opened:
-        yield opened
+def unnoted(_error: MeshError, _context: object, _method: str) -> None:
+    """Write nothing down."""
 
 
 @asynccontextmanager
@@ -69,12 +64,12 @@ async def outcome(channel: Any, shape: str) -> grpc.aio.AioRpcError:
 
 @pytest.mark.parametrize("shape", list(interceptors.SHAPES))
 async def test_a_defect_is_told_as_a_number_that_the_log_knows(
-    audit: Audit, shape: str, caplog: pytest.LogCaptureFixture
+    shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(_request: object, _context: object) -> object:
         raise ValueError(SECRET)
 
-    async with serving(Gate(open_to_all, audit), broken, shape) as channel:
+    async with serving(Gate(open_to_all, unnoted), broken, shape) as channel:
         failure = await outcome(channel, shape)
     error = status.error_of(failure)
     assert isinstance(error, InternalError)
@@ -84,11 +79,11 @@ async def test_a_defect_is_told_as_a_number_that_the_log_knows(
 
 
 @pytest.mark.parametrize("shape", list(interceptors.SHAPES))
-async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(audit: Audit, shape: str) -> None:
+async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(shape: str) -> None:
     async def refuses(_request: object, _context: object) -> object:
         raise UnknownModel("nobody has 'x'", known=3)
 
-    async with serving(Gate(open_to_all, audit), refuses, shape) as channel:
+    async with serving(Gate(open_to_all, unnoted), refuses, shape) as channel:
         failure = await outcome(channel, shape)
     error = status.error_of(failure)
     assert type(error) is UnknownModel
@@ -97,7 +92,7 @@ async def test_an_error_of_ours_arrives_with_reason_sentence_and_figures(audit: 
     assert failure.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_guard_that_says_no_keeps_the_handler_from_running(audit: Audit) -> None:
+async def test_a_guard_that_says_no_keeps_the_handler_from_running() -> None:
     ran = []
 
     async def handler(_request: object, _context: object) -> bytes:
@@ -110,15 +105,13 @@ async def test_a_guard_that_says_no_keeps_the_handler_from_running(audit: Audit)
 
         return check
 
-    async with serving(Gate(closed, audit), handler, "unary_unary") as channel:
+    async with serving(Gate(closed, unnoted), handler, "unary_unary") as channel:
         error = status.error_of(await outcome(channel, "unary_unary"))
     assert type(error) is PermissionDenied
     assert not ran
 
 
-async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(
-    audit: Audit, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
     entered, left = asyncio.Event(), asyncio.Event()
 
     async def failing_late(_request: object, _context: object) -> object:
@@ -129,7 +122,10 @@ async def test_an_error_that_nobody_is_there_to_hear_is_no_defect(
             left.set()
             raise UnknownModel("it went away")
 
-    async with serving(Gate(open_to_all, audit), failing_late, "unary_unary") as channel, asyncio.timeout(10):
+    async with (
+        serving(Gate(open_to_all, unnoted), failing_late, "unary_unary") as channel,
+        asyncio.timeout(10),
+    ):
         call = channel.unary_unary("/t.T/Call")(b"")
         await entered.wait()
         call.cancel()
