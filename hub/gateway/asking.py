@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from hub.dispatch.journey import REQUEST_BYTES_MAX, Call, Progress
+from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoading, RequestTooLarge
 from hubspoke.gathered import Gathered, GatheredVectors
 from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
@@ -24,6 +25,8 @@ T = TypeVar("T", Request, EmbedRequest)
 
 KEEP_ALIVE_S: Final = 10.0
 """How often a client that waits for a stream hears something; proxies and clients give up on silence."""
+ANSWER_BYTES_MAX: Final = MESSAGE_BYTES_MAX
+"""What an answer may come to. Whole ones are kept here until they end, and the blocks of many streams are too."""
 LOADING_PATIENCE_S: Final = 60.0
 """How long a client that wants one whole response waits for a load before it is told to come back."""
 
@@ -70,11 +73,28 @@ class Outcome:
     progress: Progress = field(default_factory=Progress)
 
 
+class Allowance:
+    """How much more of an answer is taken. One that has no end must not fill the hub's memory."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._left_bytes = ANSWER_BYTES_MAX
+
+    def takes(self, body: bytes) -> bool:
+        """Whether a message of the answer is taken; the first that is not ends the answer."""
+        self._left_bytes -= len(body)
+        if self._left_bytes < 0:
+            limit = f"the answer has more than {ANSWER_BYTES_MAX} bytes; ask for fewer tokens"
+            self._exchange.interrupt(EngineTruncated(limit))
+        return self._left_bytes >= 0
+
+
 class Stream:
     """A client that hears the answer as it is made: what the spoke says is passed on by whoever reads it."""
 
     def __init__(self, exchange: Exchange, voice: Voice, outcome: Outcome) -> None:
         self._exchange = exchange
+        self._allowance = Allowance(exchange)
         self._voice = voice
         self._waiting = Waiting()
         self._outcome = outcome
@@ -100,6 +120,8 @@ class Stream:
 
     async def write(self, body: bytes) -> None:
         """Pass on a message of the answer, in the dialect's words."""
+        if not self._allowance.takes(body):
+            return
         # Not before: what fails until then, a prompt that is too long for one, gets a status of its own.
         if not self._has_spoken:
             await self._speak()
@@ -141,6 +163,7 @@ class Stream:
 class Whole:
     """A client that hears nothing until the answer is whole."""
 
+    allowance: Allowance
     outcome: Outcome
     answer: Gathered = field(default_factory=Gathered)
 
@@ -154,6 +177,8 @@ class Whole:
 
     async def write(self, body: bytes) -> None:
         """Keep some of the answer."""
+        if not self.allowance.takes(body):
+            return
         event = answers.event_from_bytes(body)
         if event is not None:
             self._take(event)
@@ -254,7 +279,7 @@ async def whole(
     exchange: Exchange, dispatch: Dispatch, request: Checked[Request], outcome: Outcome
 ) -> Answer:
     """Have *request* answered, and give the whole answer; raise what is in the way."""
-    client = Whole(outcome)
+    client = Whole(Allowance(exchange), outcome)
     answering = asyncio.create_task(dispatch.answer(_call(request, client, outcome)))
     await _told_by_whom(exchange, answering, outcome)
     return client.answer.answer()

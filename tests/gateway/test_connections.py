@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.config import GatewayConfig
-from hub.gateway import connection, listening
+from hub.gateway import asking, connection, listening
 from hubspoke.http_marks import MESH_HEADER
-from tests.fakes.engine import FakeEngine, a_model
+from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
 from tests.gateway.conftest import a_gateway
 
@@ -169,3 +169,16 @@ async def test_a_path_with_a_slash_too_many_leads_nowhere_else(gateway: Gateway)
 async def test_a_wrong_method_is_told_which_are_right(gateway: Gateway) -> None:
     response = await gateway.http.put(CHAT, json=ASK)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_end_is_ended(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *, stream: bool
+) -> None:
+    monkeypatch.setattr(asking, "ANSWER_BYTES_MAX", 5 * len(MUCH))
+    engine = FakeEngine(a_model(), script=[*[MUCH] * 10, Gate()])
+    async with gateway.spoke(engine), asyncio.timeout(WAIT_S):
+        response = await gateway.http.post(CHAT, json={**ASK, "stream": stream})
+        await engine.closed.acquire()
+    assert response.status_code == (200 if stream else 502)
+    assert "more than 500000 bytes" in response.text
