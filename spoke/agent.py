@@ -81,6 +81,7 @@ class Agent:
         self._clock = clock
         self._chance = chance
         self._identity = self._load_identity()
+        files.load_anchors(now=clock.now())  # who cannot trust any hub is told at the start, not in a log
         self._link = Link(
             self._connect, machine, self._tasks, slots=slots, version=version, clock=clock, chance=chance
         )

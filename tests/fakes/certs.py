@@ -46,6 +46,8 @@ class Shape:
     starts_in: timedelta = timedelta(minutes=-5)
     ends_in: timedelta = timedelta(hours=1)
     is_authority: bool = False
+    signed_by: PublicKey | None = None
+    """The key that it names as its issuer's; the one that did sign it when there is none."""
 
 
 RIGHT = Shape()
@@ -113,7 +115,9 @@ def _builder(
         .add_extension(x509.BasicConstraints(ca=shape.is_authority, path_length=None), critical=True)
         .add_extension(_key_usage(shape), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(shape.signed_by or issuer_key), critical=False
+        )
     )
     if names := _names(shape):
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not shape.common_name)

@@ -121,9 +121,9 @@ class RealHub:
         """Wait until *name* has all its streams open and idle."""
         return await self.has_spoke(lambda spoke: (spoke.name, spoke.slots, spoke.busy) == (name, slots, 0))
 
-    async def has_spoke(self, is_so: Callable[[SpokeStatus], bool]) -> SpokeStatus:
+    async def has_spoke(self, is_so: Callable[[SpokeStatus], bool], wait_s: float = WAIT_S) -> SpokeStatus:
         """Wait until the hub lists a spoke of which *is_so* is true."""
-        async with AdminClient(self.admin.directory) as admin, asyncio.timeout(WAIT_S):
+        async with AdminClient(self.admin.directory) as admin, asyncio.timeout(wait_s):
             while True:
                 for spoke in await admin.spokes():
                     if is_so(spoke):
