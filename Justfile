@@ -57,6 +57,15 @@ node: setup
 fuzz *args: setup
     @python -m tools.fuzz "$@"
 
+# Attack a running mesh in every way that is known, and print what refused each.
+security *args: setup
+    #!/bin/sh
+    set -eu
+    python -m tests.security.table --forget
+    pytest -q tests/security "$@" || failed=$?
+    python -m tests.security.table || failed=$?
+    exit "${failed:-0}"
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -50,6 +50,8 @@ class Yard:
 
     hub: RealHub
     gateway_url: str
+    logged: list[str] = field(default_factory=list)
+    """Every line of the hub's log, and of the spokes that run beside it."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -112,7 +114,11 @@ class Yard:
     async def revoke(self, shown: Credential) -> None:
         """Revoke the node that *shown* is of."""
         async with AdminClient(self.hub.admin.directory) as admin:
-            await admin.revoke(StoredIdentity.of(shown).identity.name)
+            await admin.revoke(self.name_of(shown))
+
+    def name_of(self, shown: Credential) -> str:
+        """Say which node *shown* is of."""
+        return StoredIdentity.of(shown).identity.name
 
     async def is_well(self) -> None:
         """Fail unless the admin is served as before: a hub that is down refuses everything."""

@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hubspoke.client import MeshClient
+from hubspoke.diagnosis.node import reason
+from pki import pem
+from pki.credential import Credential
 from pki.errors import BadBundle, UnsafeKeyFile
-from pki.identity import Role
+from pki.identity import NodeName, Role
+from pki.keys import new_key
+from tests.fakes.certs import make_mesh
+from tests.security.attacks.certificates import false_hub
 from tests.security.cases import Layer, case
-from tests.security.yard import CALL_S
+from tests.security.yard import CALL_S, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +61,51 @@ async def exposed_key(yard: Yard) -> str:
     with opened(files.identity):
         await refuses_to_start(files.directory)
     return texts[0].replace(str(files.directory), "DIRECTORY")
+
+
+@case(60, "a clock that is ten minutes off", Layer.NODE)
+async def wrong_clock(yard: Yard) -> str:
+    files = await yard.node()
+    texts = [
+        await reason(files, [yard.hub.mesh], now() + timedelta(minutes=minutes)) for minutes in (-10, 10)
+    ]
+    assert all("clock" in text and "timedatectl" in text for text in texts), texts
+    return texts[1]
+
+
+@case(65, "an environment that names other roots, and weak ciphers", Layer.NODE)
+async def environment(yard: Yard) -> str:
+    other = make_mesh(now())
+    roots = yard.hub.directory / "other-roots.pem"
+    roots.write_bytes(pem.write((other.root.certificate,)))
+    settings = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(roots), "GRPC_SSL_CIPHER_SUITES": "NULL-SHA256"}
+    # With these settings in force gRPC could not connect at all...
+    status, _ = await nodes_listed(yard, settings)
+    assert status == 0
+    # ...and with the first one a hub of that root would be taken for ours.
+    key = new_key()
+    chain = other.hub_issuer.issue_hub(key.public_key(), NodeName("h1"), now=now())
+    async with false_hub(Credential(key, chain)) as (address, heard):
+        status, errors = await nodes_listed(yard, settings, "--hub", address)
+    assert status != 0
+    assert not heard
+    return errors.replace(address, "ADDRESS")
+
+
+async def nodes_listed(yard: Yard, settings: dict[str, str], *more: str) -> tuple[int, str]:
+    """Run a command of an admin in an environment with *settings*; give its status and what it says of errors."""
+    state = yard.hub.directory
+    command = (sys.executable, "-c", "from hubspoke.cli import main; main()")
+    process = await asyncio.create_subprocess_exec(
+        *(*command, "nodes", "list", "--json", "--state-dir", str(state), *more),
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(2 * CALL_S):
+        _, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, errors.decode()
 
 
 @contextmanager
