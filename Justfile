@@ -66,6 +66,10 @@ security *args: setup
     python -m tests.security.table || failed=$?
     exit "${failed:-0}"
 
+# What takes long about identity: a million inputs for everything that reads what strangers send.
+security-long: setup
+    python -m tools.parsers 1000000
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hub.store.nodes import Asked, Certified
@@ -19,6 +18,8 @@ from pki.keys import key_digest, public_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+
+    from cryptography import x509
 
     from hub.audit import Audit
     from hub.store.nodes import NodeRecord, NodeStore
@@ -264,7 +265,7 @@ class Identities:
             raise PeerRefused(Refusal.REVOKED)
 
     def _remember(self, leaf_pem: bytes) -> Peer:
-        peer = policy.read_peer(x509.load_pem_x509_certificate(leaf_pem))
+        peer = policy.read_leaf(leaf_pem)
         if len(self._peers) >= PEERS_CACHED_MAX:
             self._peers.clear()  # rarer than the renewals that fill it, so nothing finer pays
         self._peers[leaf_pem] = peer

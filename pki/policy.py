@@ -76,12 +76,23 @@ def check_peer(certificate: x509.Certificate, *, issuers: frozenset[KeyId], now:
     return peer
 
 
+def read_leaf(leaf_pem: bytes) -> Peer:
+    """Read what a peer has shown, as `read_peer` does, or raise `PeerRefused`."""
+    try:
+        certificate = x509.load_pem_x509_certificate(leaf_pem)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise PeerRefused(Refusal.MALFORMED) from error
+    return read_peer(certificate)
+
+
 def read_peer(certificate: x509.Certificate) -> Peer:
     """Read what does not change with time, or raise `PeerRefused`."""
     try:
         extensions = certificate.extensions
     except _UNREADABLE as error:
         raise PeerRefused(Refusal.MALFORMED) from error
+    if certificate.serial_number <= 0:
+        raise PeerRefused(Refusal.MALFORMED)
     identity = _only_identity(extensions)
     usages = list(_value(extensions, x509.ExtendedKeyUsage) or ())
     if usages != [ExtendedKeyUsageOID.CLIENT_AUTH]:

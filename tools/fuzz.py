@@ -67,7 +67,7 @@ def fuzz() -> None:
     """Fuzz the target that the first argument names, in this process, which the fuzzer ends; the others are libFuzzer's."""
     import atheris  # type: ignore[import-not-found]  # noqa: PLC0415  # only `uv run --with` brings it
 
-    with atheris.instrument_imports(include=["hub", "hubspoke", "spoke", "tests.fuzz"]):
+    with atheris.instrument_imports(include=["hub", "hubspoke", "pki", "spoke", "tests.fuzz"]):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415  # what is imported here is instrumented
 
     name = sys.argv.pop(1)
@@ -81,7 +81,7 @@ def least(target: Callable[[bytes], None], data: bytes) -> bytes:
     while size:
         for start in range(0, len(data), size):
             shorter = data[:start] + data[start + size :]
-            if _fails(target, shorter):
+            if fails(target, shorter):
                 data = shorter
                 break
         else:
@@ -89,7 +89,8 @@ def least(target: Callable[[bytes], None], data: bytes) -> bytes:
     return data
 
 
-def _fails(target: Callable[[bytes], None], data: bytes) -> bool:
+def fails(target: Callable[[bytes], None], data: bytes) -> bool:
+    """Whether *target* raises anything with *data* that it should have caught."""
     try:
         target(data)
     except (

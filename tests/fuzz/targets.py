@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from tests.fuzz import identity
 from tests.fuzz.bodies import bodies
 from tests.fuzz.engines import ollama_engine, openai_engine, sse
 from tests.fuzz.writers import writers
@@ -15,4 +16,5 @@ TARGETS: Final[Mapping[str, Target]] = {
     "sse": sse,
     "openai": openai_engine,
     "ollama": ollama_engine,
+    **identity.TARGETS,
 }
