@@ -24,7 +24,6 @@ from tests.fakes.hub import make_mesh
 from tests.gateway.conftest import a_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from pathlib import Path
 
     from tests.gateway.conftest import Gateway
@@ -284,38 +283,6 @@ async def test_who_is_turned_away_is_written_down_and_not_what_they_have_shown(t
     lines = [line for line in map(json.loads, text.splitlines()) if line["event"] == "gateway.denied"]
     assert [line["peer"] for line in lines] == ["127.0.0.1"] * 6
     assert sum(line.get("repeats", 1) for line in lines) == 100
-
-
-@pytest.mark.parametrize("streams", [False, True])
-async def test_an_answer_ends_when_the_certificate_that_asked_stops_to_count(
-    tmp_path: Path, *, streams: bool
-) -> None:
-    engine = FakeEngine(a_model(), script=["a", gate := Gate(), "b"])
-    settings = GatewayConfig(port=0, listen="0.0.0.0")
-    async with a_gateway(tmp_path, settings) as gateway, gateway.spoke(engine):
-        files = await gateway.hub.join("laptop", Role.APP)
-        context = ssl.create_default_context(cafile=gateway.hub.made.hub.anchors)
-        context.load_cert_chain(files.identity)
-        url = f"https://localhost:{gateway.hub.ports.gateway[0]}{CHAT}"
-        body = {**ASK, "stream": streams}
-        async with (
-            httpx.AsyncClient(verify=context, trust_env=False) as http,
-            AdminClient(gateway.hub.admin.directory) as admin,
-            asyncio.TaskGroup() as group,
-        ):
-            asked = group.create_task(outcome(http.post(url, json=body)))
-            await gate.reached.wait()
-            await admin.revoke("laptop")
-            assert await asked in {"401", "broken off"}
-            gate.open()
-            assert await outcome(http.post(url, json=body)) == "401"
-
-
-async def outcome(request: Awaitable[httpx.Response]) -> str:
-    try:
-        return str((await request).status_code)
-    except httpx.RemoteProtocolError:
-        return "broken off"
 
 
 async def test_a_certificate_of_the_mesh_is_as_good_as_a_key(tmp_path: Path) -> None:

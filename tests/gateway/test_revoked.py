@@ -11,8 +11,7 @@ import pytest
 
 from hub.config import GatewayConfig
 from hub.rpc.live import ENDED
-from hubspoke.api.nodes.v1.nodes_pb2 import RevokeNodeRequest
-from hubspoke.api.nodes.v1.nodes_pb2_grpc import NodesServiceStub
+from hubspoke.admin import AdminClient
 from pki.identity import Role
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
@@ -37,7 +36,7 @@ async def test_a_node_that_is_revoked_gets_an_error_of_its_dialect_for_the_end(
         async with (
             gateway.spoke(engine),
             httpx.AsyncClient(verify=context, trust_env=False) as client,
-            await gateway.hub.channel(gateway.hub.admin) as channel,
+            AdminClient(gateway.hub.admin.directory) as admin,
             asyncio.timeout(WAIT_S),
         ):
             asked = [
@@ -47,7 +46,7 @@ async def test_a_node_that_is_revoked_gets_an_error_of_its_dialect_for_the_end(
             await gateway.hub.has_spoke(lambda spoke: spoke.busy == len(asked))
             while engine.running < len(asked):
                 await gateway.hub.has_spoke(lambda spoke: spoke.name == "den")
-            await NodesServiceStub(channel).RevokeNode(RevokeNodeRequest(name="laptop"))
+            await admin.revoke("laptop")
             streamed, whole = await asyncio.gather(*asked)
             again = await client.post(url, json=body)
     assert ENDED in streamed.text
