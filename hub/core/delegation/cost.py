@@ -27,10 +27,10 @@ NODE_TOKENS: Final = 45
 
 REVIEW_PROMPT_TOKENS: Final = 120
 JUDGED_TOKENS: Final = 60
-VERDICT_TOKENS: Final = 30
+VERDICT_TOKENS: Final = 25
 """What the reviewer reads beside the answers: once, and for each answer; and what it writes for each."""
 
-ANSWERED_TOKENS_MAX: Final = 200
+ANSWERED_TOKENS_MAX: Final = 120
 """How much of one answer a reviewer reads: `review.SHOWN_BYTES`, in tokens."""
 
 SILENT_TOKENS: Final = 8

@@ -81,17 +81,18 @@ class Choice(NamedTuple):
         return next((estimate for estimate in self.estimates if estimate.mode is mode), None)
 
 
-def job_of(goal: Goal, inputs: Sequence[Input], family: Family, *, output_tokens: int = 0) -> Job:
-    """Look from outside at *goal* and its *inputs*, for a big model of that *family*. 0 tokens are a usual answer's."""
+def job_of(goal: Goal, inputs: Sequence[Input], family: Family) -> Job:
+    """Look from outside at *goal* and its *inputs*, for a big model of that *family*."""
+    parts = goals.parts(goal.text)
     return Job(
         goal_tokens=cost.tokens(len(goal.text.encode())),
         source_bytes=tuple(len(one.text.encode()) for one in inputs),
-        parts=goals.parts(goal.text),
+        parts=parts,
         sequel=goals.has_sequel(goal.text),
         gathers=goals.gathers(goal.text),
         has_format=goal.format is not None,
         can_merge=family.merge is not None,
-        output_tokens=output_tokens or OUTPUT_TOKENS,
+        output_tokens=round(sum(map(goals.answer_tokens, parts)) / len(parts)),
     )
 
 

@@ -14,6 +14,8 @@ from hubspoke.types import Merge
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hubspoke.types import SubtaskId
+
 _NUMBER: Final = re.compile(r"-?\d{1,30}(?:\.\d{1,20})?")
 _GROUPS: Final = re.compile(r"(?<=\d)[, \u00a0\u202f'](?=\d{3}(?:\D|$))")
 """Signs between groups of three digits."""
@@ -22,7 +24,7 @@ _GROUPS: Final = re.compile(r"(?<=\d)[, \u00a0\u202f'](?=\d{3}(?:\D|$))")
 class Output(NamedTuple):
     """What a subtask gave."""
 
-    id: str
+    id: SubtaskId
     text: str
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hubspoke.types import SubtaskId
+
 NOT_FOUND: Final = "not found"
 """What a subtask answers when its source does not hold what was asked for."""
 
@@ -36,7 +38,7 @@ class Helper(NamedTuple):
 class Answered(NamedTuple):
     """A subtask that was done. *evidence* are the passages of its sources that bear on the output."""
 
-    id: str
+    id: SubtaskId
     instruction: str
     output: str
     evidence: Sequence[str] = ()

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 ROUNDS_MAX: Final = 2
 """Reviews of one subtask: what is still not right then, the big model does itself."""
 
-SHOWN_BYTES: Final = 800
+SHOWN_BYTES: Final = 480
 """Of each answer; the middle of a longer one is left out."""
+
+GOAL_BYTES: Final = 240
+"""Of the goal: what matters of it stands in the instructions."""
 
 EVIDENCE_CHARS_MAX: Final = 600
 """Of the sources around what an answer quotes."""
@@ -56,10 +59,10 @@ SCHEMA: Final = json.dumps(
 """What a reviewer has to write. The reason comes first, so that the verdict follows from it."""
 
 
-def shown(id: str, instruction: str, output: str, sources: Sequence[str] = ()) -> Answered:  # noqa: A002
+def shown(id: SubtaskId, instruction: str, output: str, sources: Sequence[str] = ()) -> Answered:  # noqa: A002
     """Give what a reviewer is to see of a subtask: what it quotes with its surroundings, and never whole texts."""
     evidence = quotes.evidence(output, sources, EVIDENCE_CHARS_MAX)
-    return Answered(id, _cut(instruction), _cut(output), evidence)
+    return Answered(id, _cut(instruction, SHOWN_BYTES), _cut(output, SHOWN_BYTES), evidence)
 
 
 def needs_review(output: str, *, not_found_allowed: bool) -> bool:
@@ -83,7 +86,7 @@ def batches(answered: Iterable[Answered]) -> tuple[tuple[Answered, ...], ...]:
 
 def prompt(family: Family, goal: str, batch: Sequence[Answered]) -> Told:
     """Write what the reviewer is told about one of the `batches`."""
-    return family.review(_cut(goal), batch)
+    return family.review(_cut(goal, GOAL_BYTES), batch)
 
 
 def verdicts(text: str, asked: Sequence[SubtaskId]) -> tuple[Verdict, ...]:
@@ -125,11 +128,11 @@ def _verdict(value: object) -> Verdict:
     return Verdict(SubtaskId(name), kind, reason[:REASON_CHARS_MAX] if isinstance(reason, str) else "")
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, bytes_max: int) -> str:
     """Leave out the middle of what is too long."""
     data = text.encode()
-    if len(data) <= SHOWN_BYTES:
+    if len(data) <= bytes_max:
         return text
-    head, tail = data[: SHOWN_BYTES // 2], data[-SHOWN_BYTES // 2 :]
+    head, tail = data[: bytes_max // 2], data[-bytes_max // 2 :]
     left_out = len(data) - len(head) - len(tail)
     return f"{head.decode(errors='ignore')} [{left_out} bytes left out] {tail.decode(errors='ignore')}"

@@ -1,6 +1,15 @@
 import pytest
 
-from hub.core.delegation.goals import GOAL_PARTS_MAX, parts
+from hub.core.delegation.goals import (
+    ANSWER_TOKENS_MAX,
+    GOAL_PARTS_MAX,
+    SHORT_ANSWER_TOKENS,
+    answer_tokens,
+    gathers,
+    has_sequel,
+    parts,
+)
+from hub.core.estimator import OUTPUT_TOKENS
 
 
 def test_items_of_a_list_are_parts():
@@ -36,3 +45,35 @@ def test_a_single_item_is_no_list():
 
 def test_an_endless_list_is_counted_to_an_end():
     assert len(parts("\n".join(f"- part {n}" for n in range(1_000)))) == GOAL_PARTS_MAX
+
+
+def test_a_second_half_is_no_part_of_its_own():
+    assert len(parts("What is the capital of Peru? And that of Chile?")) == 1
+
+
+def test_a_sequel_is_seen():
+    assert has_sequel("1. Sum up A\n2. Sum up B\n3. Then compare them")
+    assert not has_sequel("1. Sum up A\n2. Sum up B")
+    assert not has_sequel("Compare A and B")
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        ("Who won?", SHORT_ANSWER_TOKENS),
+        ("Describe Lima.", OUTPUT_TOKENS),
+        ("Describe Lima in about 200 words.", 280),
+        ("Explain it in one sentence.", 25),
+        ("Write two paragraphs, of 3 sentences each", 240),
+        ("Write 99999 pages", ANSWER_TOKENS_MAX),
+        ("Say it in 0 words", 1),
+    ],
+)
+def test_an_answer_is_guessed_to_be_as_long_as_it_says(part: str, tokens: int):
+    assert answer_tokens(part) == tokens
+
+
+def test_what_is_found_may_only_have_to_be_put_together():
+    assert gathers("List all names.")
+    assert gathers("find every date in it")
+    assert not gathers("Which names are listed?")
