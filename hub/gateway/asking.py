@@ -128,7 +128,8 @@ class Stream:
         match answers.event_from_bytes(body):
             case Delta() as delta:
                 self._has_said = True
-                await self._exchange.write(self._voice.said(delta))
+                # One event for each piece, as clients know it of engines, and one write for all of them.
+                await self._exchange.write(b"".join(map(self._voice.said, delta.pieces())))
             case Finished() as finished:
                 self._outcome.finished = finished
                 await self._exchange.write(self._voice.finished(finished))

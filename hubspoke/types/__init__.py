@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hubspoke.types.answers import (
+    PIECES_MAX,
     Delta,
     Embeddings,
     EmbedEvent,
@@ -99,6 +100,7 @@ from hubspoke.types.tasks import HeldTask, Task, TaskKey
 
 __all__ = [
     "ENDED",
+    "PIECES_MAX",
     "CallKind",
     "Calling",
     "Capability",

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hubspoke.types.machines import ModelKey, SpokeId
 
 Vector: TypeAlias = tuple[float, ...]
 """What a text means, as a direction: of length 1."""
+
+
+PIECES_MAX: Final = 16_384
+"""In one delta. Each may become an event of its own, some 200 bytes long."""
 
 
 class FinishReason(StrEnum):
@@ -45,12 +51,27 @@ class ToolCallPart:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Some of an answer: text, or thinking, or calls, never two of them. It is made of *tokens* output tokens."""
+    """Some of an answer: text, or thinking, or calls, never two of them. It is made of *tokens* output tokens.
+
+    Where several pieces of what the engine wrote were gathered, *piece_lengths* has the length of each, in characters.
+    """
 
     text: str = ""
     tokens: int = 1
     thinking: str = ""
     tool_calls: tuple[ToolCallPart, ...] = ()
+    piece_lengths: tuple[int, ...] = ()
+
+    def pieces(self) -> Iterator[Delta]:
+        """Give the pieces, as the engine wrote them; nothing tells which of them the tokens belong to."""
+        if not self.piece_lengths:
+            yield self
+            return
+        first = 0
+        for length in self.piece_lengths:
+            past = first + length
+            yield Delta(self.text[first:past], 0, self.thinking[first:past])
+            first = past
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.types.v1 import types_pb2 as types_pb
 from hubspoke.errors import EngineProtocol, ProtocolViolation
 from hubspoke.types import (
+    PIECES_MAX,
     Delta,
     Embeddings,
     EmbedEvent,
@@ -85,7 +86,9 @@ def delta_bytes(delta: Delta) -> bytes:
         pb.ToolCallPart(index=part.index, id=part.id, name=part.name, arguments=part.arguments)
         for part in delta.tool_calls
     ]
-    message = pb.Delta(text=delta.text, thinking=delta.thinking, tool_calls=calls)
+    message = pb.Delta(
+        text=delta.text, thinking=delta.thinking, tool_calls=calls, piece_lengths=delta.piece_lengths
+    )
     return pb.InferResponse(delta=message).SerializeToString()
 
 
@@ -161,7 +164,13 @@ def _delta(message: pb.Delta) -> Delta:
     parts = (
         tuple(ToolCallPart(part.index, part.id, part.name, part.arguments) for part in calls) if calls else ()
     )
-    return Delta(text=message.text, tokens=0, thinking=message.thinking, tool_calls=parts)
+    lengths = tuple(message.piece_lengths)
+    if lengths:
+        if len(lengths) > PIECES_MAX:
+            raise ProtocolViolation(f"a delta has {len(lengths)} pieces; at most {PIECES_MAX} are taken")
+        if 0 in lengths or sum(lengths) != len(message.text or message.thinking):
+            raise ProtocolViolation("the pieces of a delta are not what it is made of")
+    return Delta(message.text, 0, message.thinking, parts, lengths)
 
 
 def _started(message: pb.Started) -> Started:

@@ -63,6 +63,7 @@ class Coalescer:
             thinking="".join(delta.thinking for delta in self._gathered),
             tool_calls=_joined(self._gathered),
             tokens=sum(delta.tokens for delta in self._gathered),
+            piece_lengths=_lengths(self._gathered),
         )
         self._gathered.clear()
         self._chars = 0
@@ -72,6 +73,13 @@ class Coalescer:
 
 def _kind(delta: Delta) -> tuple[bool, bool]:
     return bool(delta.thinking), bool(delta.tool_calls)
+
+
+def _lengths(deltas: list[Delta]) -> tuple[int, ...]:
+    """Say where the pieces of text or thinking end; parts of calls are put together for good."""
+    if len(deltas) == 1 or deltas[0].tool_calls:
+        return ()
+    return tuple(length for delta in deltas if (length := len(delta.text) + len(delta.thinking)))
 
 
 def _joined(deltas: list[Delta]) -> tuple[ToolCallPart, ...]:

@@ -38,6 +38,14 @@ async def test_a_whole_answer_has_the_text_the_usage_and_who_made_it(gateway: Ga
     assert response.headers["x-hubspoke-mesh"] == "hubspoke.internal"
 
 
+async def test_a_stream_has_an_event_for_each_piece_that_the_engine_wrote(gateway: Gateway) -> None:
+    texts = [f"ä{number} " for number in range(200)]  # far more than messages of the mesh
+    async with gateway.spoke(FakeEngine(a_model(), script=texts)):
+        response = await gateway.http.post("/v1/chat/completions", json=ASK | {"stream": True})
+    _, *middle, _, _ = chunks(response.text)
+    assert [c["choices"][0]["delta"]["content"] for c in middle] == texts
+
+
 async def test_a_stream_has_the_role_the_text_the_reason_and_an_end(gateway: Gateway) -> None:
     script = [Delta(thinking="hm"), Delta('say "hi"\n'), Delta("\u00e4")]
     async with gateway.spoke(FakeEngine(a_model(), script=script)):

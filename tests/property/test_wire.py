@@ -1,7 +1,7 @@
 """What crosses the wire arrives as it left; what is no message becomes our own error, and nothing else."""
 
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 
 import grpc
@@ -18,9 +18,11 @@ from hubspoke.errors import (
     InternalError,
     InvalidRequest,
     MeshError,
+    ProtocolViolation,
     from_reason,
 )
 from hubspoke.types import (
+    PIECES_MAX,
     Delta,
     Embeddings,
     EmbedRequest,
@@ -141,6 +143,23 @@ def test_bytes_that_are_no_texts_to_embed_are_an_invalid_request(body: bytes):
 @given(deltas)
 def test_some_of_an_answer_survives_the_wire(delta: Delta):
     assert answers.event_from_wire(parsed(answers.delta_bytes(delta))) == delta
+
+
+@given(st.text(max_size=5), st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_pieces_that_are_not_what_a_delta_is_made_of_are_refused(text: str, lengths: list[int]):
+    body = parsed(answers.delta_bytes(Delta(text, piece_lengths=tuple(lengths))))
+    if sum(lengths) == len(text) and all(lengths):
+        assert len(list(answers.event_from_wire(body).pieces())) == len(lengths)
+    else:
+        with pytest.raises(ProtocolViolation):
+            answers.event_from_wire(body)
+
+
+def test_a_delta_has_only_so_many_pieces():
+    for count in (PIECES_MAX, PIECES_MAX + 1):
+        body = parsed(answers.delta_bytes(Delta("x" * count, piece_lengths=(1,) * count)))
+        with nullcontext() if count == PIECES_MAX else pytest.raises(ProtocolViolation):
+            assert answers.event_from_wire(body) is not None
 
 
 @given(vectors)

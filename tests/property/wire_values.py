@@ -241,9 +241,12 @@ starts = st.builds(
 waits = st.builds(
     Waiting, spoke=st.none() | names, elapsed_s=st.none() | seconds, expected_s=st.none() | seconds
 ) | st.builds(Waiting, spoke=names, silent_s=seconds)
+pieces = st.lists(some_text, min_size=1, max_size=4)
 deltas = st.one_of(
     st.builds(Delta, text=texts, tokens=st.just(0)),
     st.builds(Delta, thinking=some_text, tokens=st.just(0)),
+    pieces.map(lambda some: Delta("".join(some), 0, piece_lengths=tuple(map(len, some)))),
+    pieces.map(lambda some: Delta(thinking="".join(some), tokens=0, piece_lengths=tuple(map(len, some)))),
     st.builds(
         Delta,
         tool_calls=st.lists(

@@ -1,4 +1,6 @@
-from hubspoke.types import Delta, ToolCallPart
+from dataclasses import replace
+
+from hubspoke.types import PIECES_MAX, Delta, ToolCallPart
 from spoke.core.coalesce import (
     BATCH_CHARS_MAX,
     FLUSH_S_MAX,
@@ -37,8 +39,36 @@ def test_what_has_gathered_goes_together():
     gathered = Coalescer(0.015)
     gathered.add(Delta("a", 1))
     gathered.add(Delta("bc", 2))
-    assert gathered.take(0.0) == Delta("abc", 3)
+    assert gathered.take(0.0) == Delta("abc", 3, piece_lengths=(1, 2))
     assert gathered.take(0.0) is None
+
+
+def test_pieces_come_apart_as_they_were_gathered():
+    for pieces in ([Delta("ä"), Delta("bc"), Delta("😀")], [Delta(thinking="h"), Delta(thinking="m")]):
+        gathered = Coalescer(0.015)
+        for piece in pieces:
+            gathered.add(piece)
+        assert list(gathered.take(0.0).pieces()) == [replace(piece, tokens=0) for piece in pieces]
+
+
+def test_what_has_not_been_gathered_is_one_piece():
+    for delta in (Delta("abc", 3), Delta(tool_calls=(ToolCallPart(0, "1", "f"),))):
+        assert list(delta.pieces()) == [delta]
+
+
+def test_a_full_batch_has_no_more_pieces_than_a_delta_may_have():
+    gathered, most = Coalescer(0.015), 0
+    while not gathered.is_full:
+        gathered.add(Delta("x"))
+        most += 1
+    assert len(gathered.take(0.0).piece_lengths) == most <= PIECES_MAX
+
+
+def test_nothing_is_no_piece():
+    gathered = Coalescer(0.015)
+    for text in ("a", "", "b"):
+        gathered.add(Delta(text))
+    assert gathered.take(0.0).piece_lengths == (1, 1)
 
 
 def test_text_thinking_and_calls_do_not_mix():

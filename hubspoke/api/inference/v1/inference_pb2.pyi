@@ -707,6 +707,7 @@ class Delta(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     THINKING_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    PIECE_LENGTHS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Text that follows all the text before it."""
     thinking: _builtins.str
@@ -715,16 +716,23 @@ class Delta(_message.Message):
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCallPart]:
         """Some of the tools that it calls."""
 
+    @_builtins.property
+    def piece_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Where several pieces of what the engine wrote were gathered: the length of each in Unicode code points, none of them 0;
+        at most 16,384. Only with text or thinking, whose length is the sum. Optional: it is one piece when empty.
+        """
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         thinking: _builtins.str = ...,
         tool_calls: _abc.Iterable[Global___ToolCallPart] | None = ...,
+        piece_lengths: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "thinking", b"thinking", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece_lengths", b"piece_lengths", "text", b"text", "thinking", b"thinking", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
