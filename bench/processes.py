@@ -84,6 +84,21 @@ class Mesh:
         """Where the identity of the app lies that asks; it exists from the first hub on."""
         return self._directory / APP
 
+    @property
+    def files(self) -> HubFiles:
+        """The hub's own."""
+        return self._hub_files
+
+    @property
+    def admin(self) -> NodeFiles:
+        """The identity of the admin."""
+        return NodeFiles(self._admin)
+
+    async def node(self, name: str, role: Role) -> NodeFiles:
+        """Get *name* an identity."""
+        await self._enrol(NodeName(name), role)
+        return NodeFiles(self._directory / name)
+
     @asynccontextmanager
     async def hub(
         self, flush_ms: int | None = None, gateway: Mapping[str, str] | None = None

@@ -117,6 +117,17 @@ async def test_a_stream_of_a_session_that_never_was_is_refused(hub: RealHub) -> 
             await (await den.open(0, offer=False)).call.read()
 
 
+async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> None:
+    async with hub.spoke("den") as den, hub.spoke("attic", a_model("other")) as attic:
+        den.session, own = attic.session, den.session
+        async with ends_with(SessionReplaced):
+            slot = await den.open(0)
+            await slot.call.read()
+        den.session = own
+        await attic.beat()  # whose session goes on
+        await asks_fine(hub, den.slots[0])
+
+
 @pytest.mark.parametrize("number", [1, 7, 4_000_000_000])
 async def test_a_slot_beyond_those_that_were_registered_is_refused(hub: RealHub, number: int) -> None:
     async with hub.spoke("den", slots=1) as den:
