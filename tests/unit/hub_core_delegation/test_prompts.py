@@ -2,9 +2,11 @@ import pytest
 
 from hub.core.delegation.families import family_in, family_of
 from hub.core.delegation.plain_prompts import PLAIN, SOURCE_SHOWN_BYTES
+from hub.core.delegation.plans import PLANNED_MAX, TASKS
 from hub.core.delegation.prompts import Answered, Helper, PlanAsk, Source, filled
 from hub.core.delegation.tiny_prompts import TINY
 from hubspoke.errors import UnknownModel
+from hubspoke.types import Check, Merge, VerdictKind
 from tests.unit.hub_core.machines import a_mesh, an_inventory, warm
 
 TINY_PROMPT_BYTES_MAX = 300
@@ -73,6 +75,15 @@ def test_a_planner_is_told_who_can_help_and_what_was_wrong():
     prompt = PLAIN.plan(PlanAsk("x", helpers=[Helper("mini:1b", "extract")], refused="it has 0 subtasks"))
     assert "- mini:1b: extract" in prompt
     assert "could not be used: it has 0 subtasks" in prompt
+
+
+def test_a_planner_is_told_every_word_that_its_plan_may_use():
+    prompt = PLAIN.plan(PlanAsk("x"))
+    assert all(word in prompt for word in (*TASKS, *Merge, *Check, str(PLANNED_MAX)))
+
+
+def test_a_reviewer_is_told_every_verdict():
+    assert all(word in PLAIN.review("x", ()) for word in VerdictKind)
 
 
 def test_work_on_a_text_may_find_nothing():
