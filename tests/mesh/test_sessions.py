@@ -16,7 +16,7 @@ from hubspoke.errors import InvalidRequest, MeshError, ProtocolViolation, Sessio
 from hubspoke.types import Delta, FinishReason, Message, Request, Speaker, SpokeState
 from hubspoke.wire import answers, inventory, requests, status
 from pki.identity import Role
-from tests.fakes.real_hub import WAIT_S, a_model, an_inventory
+from tests.fakes.real_hub import OTHER_DIGEST, WAIT_S, a_model, an_inventory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,7 +118,7 @@ async def test_a_stream_of_a_session_that_never_was_is_refused(hub: RealHub) -> 
 
 
 async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> None:
-    async with hub.spoke("den") as den, hub.spoke("attic", a_model("other")) as attic:
+    async with hub.spoke("den") as den, hub.spoke("attic", a_model("other", digest=OTHER_DIGEST)) as attic:
         den.session, own = attic.session, den.session
         async with ends_with(SessionReplaced):
             slot = await den.open(0)
