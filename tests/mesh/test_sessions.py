@@ -118,7 +118,10 @@ async def test_a_stream_of_a_session_that_never_was_is_refused(hub: RealHub) -> 
 
 
 async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> None:
-    async with hub.spoke("den") as den, hub.spoke("attic", a_model("other", digest=OTHER_DIGEST)) as attic:
+    async with (
+        hub.spoke("den", slots=1) as den,
+        hub.spoke("attic", a_model("other", digest=OTHER_DIGEST)) as attic,
+    ):
         den.session, own = attic.session, den.session
         async with ends_with(SessionReplaced):
             slot = await den.open(0)
