@@ -21,14 +21,22 @@ def levels(graph: Graph) -> dict[str, int]:
         for other in waits_for:
             if other not in graph:
                 raise InvalidRequest(f"subtask {name!r} depends on {other!r}, which is not in the plan")
-    found: dict[str, int] = {}
-    left = dict(graph)
-    while left:
-        level = [name for name, waits_for in left.items() if all(other in found for other in waits_for)]
-        if not level:
-            raise InvalidRequest(f"subtasks wait for each other in a circle: {_circle(left)}")
-        for name in level:
-            found[name] = 1 + max((found[other] for other in left.pop(name)), default=-1)
+    after: dict[str, list[str]] = {name: [] for name in graph}
+    for name, waits_for in graph.items():
+        for other in waits_for:
+            after[other].append(name)
+    found = {name: 0 for name, waits_for in graph.items() if not waits_for}
+    left = {name: len(waits_for) for name, waits_for in graph.items() if waits_for}
+    reached = list(found)
+    for name in reached:
+        for next_ in after[name]:
+            left[next_] -= 1
+            if not left[next_]:
+                del left[next_]
+                found[next_] = found[name] + 1
+                reached.append(next_)
+    if left:
+        raise InvalidRequest(f"subtasks wait for each other in a circle: {_circle(graph, left)}")
     return found
 
 
@@ -69,9 +77,9 @@ def ends(graph: Graph) -> tuple[str, ...]:
     return tuple(name for name in graph if name not in awaited)
 
 
-def _circle(left: Graph) -> str:
+def _circle(graph: Graph, left: Collection[str]) -> str:
     """Walk along what cannot begin until a name comes again."""
     path = [next(iter(left))]
-    while (following := next(other for other in left[path[-1]] if other in left)) not in path:
+    while (following := next(other for other in graph[path[-1]] if other in left)) not in path:
         path.append(following)
     return " -> ".join([*path[path.index(following) :], following])

@@ -118,8 +118,9 @@ def check(plan: Plan, inputs: Collection[str]) -> None:
     if twice:
         raise InvalidRequest(f"{len(twice)} ids are used twice: {twice[0]!r} for one")
     graph.levels(graph_of(plan))
+    names = {one.id for one in plan.subtasks}
     for subtask in plan.subtasks:
-        _check_references(subtask, {one.id for one in plan.subtasks})
+        _check_references(subtask, names)
         for excerpt in subtask.reads:
             if excerpt.input not in inputs:
                 raise InvalidRequest(

@@ -68,23 +68,32 @@ def _strings(value: object) -> Iterator[str]:
 
 def missing(output: str, sources: Iterable[str]) -> tuple[str, ...]:
     """Give the quotes of *output* that occur in none of *sources*, whatever the blanks, marks and capitals."""
-    plain = [_plain(source) for source in sources]
-    return tuple(quote for quote in quotes(output) if not any(_plain(quote) in source for source in plain))
+    quoted = quotes(output)
+    plain = [_plain(source) for source in sources] if quoted else []
+    return tuple(quote for quote in quoted if not any(_plain(quote) in source for source in plain))
 
 
 def evidence(output: str, sources: Iterable[str], chars_max: int) -> tuple[str, ...]:
     """Give what stands around each quote of *output* in *sources*, of *chars_max* characters in all."""
-    texts, found, left = [_spaced(source) for source in sources], [], chars_max
-    for quote in quotes(output):
-        for text in texts:
-            place = _plain(text).find(_plain(quote))
-            if place >= 0 and left > 0:
-                end = place + len(quote) + EVIDENCE_CHARS
-                passage = text[max(place - EVIDENCE_CHARS, 0) : end][:left]
-                found.append(passage)
-                left -= len(passage)
-                break
-    return tuple(dict.fromkeys(found))
+    quoted = quotes(output)
+    texts = [(spaced, _plain(spaced)) for spaced in map(_spaced, sources)] if quoted else []
+    found: dict[str, None] = {}
+    left = chars_max
+    for quote in quoted:
+        passage = _around(_plain(quote), texts)[:left]
+        if passage and passage not in found:
+            found[passage] = None
+            left -= len(passage)
+    return tuple(found)
+
+
+def _around(quote: str, texts: Iterable[tuple[str, str]]) -> str:
+    """Give *quote* with its surroundings, as the first of *texts* that has it writes them; "" when none has."""
+    for spaced, plain in texts:
+        place = plain.find(quote)
+        if place >= 0:
+            return spaced[max(place - EVIDENCE_CHARS, 0) : place + len(quote) + EVIDENCE_CHARS]
+    return ""
 
 
 def _json(text: str) -> dict[str, object] | list[object] | None:
@@ -104,6 +113,9 @@ def _spaced(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Write *text* without what a model changes when it copies: as long as when it is only spaced."""
-    return "".join(
-        small if len(small := sign.lower()) == 1 else sign for sign in _spaced(text.translate(_ALIKE))
-    )
+    spaced = _spaced(text.translate(_ALIKE))
+    small = spaced.lower()
+    if len(small) == len(spaced):
+        return small
+    # A few letters become two when they are small: those stay as they are.
+    return "".join(one if len(one) == 1 else sign for sign in spaced for one in (sign.lower(),))
