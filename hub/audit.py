@@ -13,7 +13,7 @@ from hub.audit_file import AuditFile, Entry
 from hub.core.repeats import OTHERS, Repeats
 from hubspoke.auditlog.chain import OWN_FIELDS, START
 from hubspoke.auditlog.files import LogFiles
-from pki.errors import UnsafeKeyFile
+from pki.errors import PeerRefused, UnsafeKeyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hub.core.repeats import Key
     from hubspoke.clock import Clock
+    from hubspoke.errors import MeshError
 
 QUEUE_MAX: Final = 4_096
 """Events that wait for the disk; what comes then is counted, and the count noted."""
@@ -151,6 +152,12 @@ class Audit:
 
     def _ts(self) -> str:
         return self._clock.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def refusal_of(error: MeshError) -> str:
+    """Say why somebody was turned away, in one of a few ways: no stranger's words make a new one."""
+    cause = error.__cause__
+    return cause.reason.value if isinstance(cause, PeerRefused) else error.reason
 
 
 def _short(value: str | int) -> str | int:

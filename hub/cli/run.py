@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import random
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = click.IntRange(0, 65_535)
+
+OPEN_FILES: Final = 10_240
+"""For every connection that the ports take, and then some; macOS allows no more."""
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +57,25 @@ def command(
     settings = msgspec.structs.replace(settings, **{k: v for k, v in given.items() if v is not None})
     logs.configure(settings.log_level)
     grpc_settings.tell(log)
+    _want_open_files()
     told = Configuration(
         hub=settings,
         gateway=config.load(GatewayConfig, "gateway", file, os.environ),
         roles=config.load(RolesConfig, "roles", file, os.environ),
     )
     loop.run(lambda: serve(told, HubFiles(directory)))
+
+
+def _want_open_files() -> None:
+    """Allow as many connections as the hub does; what shells and service managers begin with is often a quarter of that."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415  # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(told: Configuration, files: HubFiles) -> None:

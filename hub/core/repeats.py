@@ -10,7 +10,7 @@ BURST: Final = 5
 PAUSE_S: Final = 60.0
 """How long a key is counted before it is let through again."""
 KEYS_MAX: Final = 1_024
-ALL_PER_S: Final = 20.0
+ALL_PER_S: Final = 1.0
 ALL_BURST: Final = 200.0
 """Of all keys together: somebody may come under a new name each time."""
 

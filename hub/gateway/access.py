@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from hub.audit import refusal_of
 from hub.core.quota import ApiKey, Scope
 from hubspoke.errors import InvalidRequest, LoopDetected, PermissionDenied, Unauthenticated
 from hubspoke.http_marks import HOP_HEADER
-from pki.errors import PeerRefused
 from pki.identity import Role
 
 if TYPE_CHECKING:
@@ -115,9 +115,8 @@ class Door:
 
     def note(self, exchange: Exchange, refused: MeshError) -> None:
         """Put into the audit log that somebody was turned away."""
-        cause = refused.__cause__
-        reason = cause.reason.value if isinstance(cause, PeerRefused) else refused.message
-        self._audit.note_often("gateway.denied", peer=exchange.address, reason=reason, path=exchange.path)
+        facts = {"path": exchange.path, "why": refused.message}
+        self._audit.note_often("gateway.denied", peer=exchange.address, reason=refusal_of(refused), **facts)
 
     def _by_certificate(self, der: bytes) -> Principal:
         leaf = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import grpc
 from cryptography import x509
 
+from hub.audit import refusal_of
 from hub.rpc.access import ENROL_PORT, MESH_PORT
 from hubspoke.errors import (
     AccessError,
@@ -23,7 +24,7 @@ from hubspoke.errors import (
 )
 from hubspoke.wire import status
 from pki import policy
-from pki.errors import BadIdentity, PeerRefused
+from pki.errors import BadIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,8 +151,8 @@ def mesh_gate(identities: Identities, live: Live, limits: NodeLimits, audit: Aud
     def note(error: MeshError, context: Context, method: str) -> None:
         if isinstance(error, AccessError):
             event = "authn.denied" if isinstance(error, Unauthenticated) else "authz.denied"
-            facts = {"method": method, **_shown(context)}
-            audit.note_often(event, peer=address_of(context), reason=_why(error), **facts)
+            facts = {"method": method, "why": error.message, **_shown(context)}
+            audit.note_often(event, peer=address_of(context), reason=refusal_of(error), **facts)
 
     return Gate(guard, note)
 
@@ -170,7 +171,8 @@ def enrol_gate(limits: StrangerLimits, audit: Audit) -> Gate:
 
     def note(error: MeshError, context: Context, method: str) -> None:
         if isinstance(error, AccessError | InvalidRequest):
-            audit.note_often("enrol.denied", peer=address_of(context), reason=_why(error), method=method)
+            facts = {"method": method, "why": error.message}
+            audit.note_often("enrol.denied", peer=address_of(context), reason=refusal_of(error), **facts)
 
     return Gate(guard, note)
 
@@ -192,11 +194,6 @@ def _shown(context: Context) -> dict[str, str]:
         return {"serial": policy.serial_hex(certificate), "identity": policy.identity_of(certificate).uri}
     except BadIdentity:
         return {"serial": policy.serial_hex(certificate)}
-
-
-def _why(error: MeshError) -> str:
-    refused = error.__cause__
-    return refused.reason.value if isinstance(refused, PeerRefused) else error.message
 
 
 async def _abort(context: Context, error: MeshError) -> None:

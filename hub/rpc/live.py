@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.identities import REFUSED
 from hubspoke.errors import RateLimited, Unauthenticated
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ CALLS_PER_NODE_MAX: Final = 1_024
 
 OPENING_S: Final = 1.0
 """How long a cut waits for the first message of an answer to be under way."""
-
-ENDED: Final = "this identity is not accepted any more; join again with a new token"
 
 
 class Live:
@@ -110,7 +109,7 @@ class LiveCall:
         if self._task is None:
             return
         if self._interrupt is not None:
-            self._interrupt(Unauthenticated(ENDED))
+            self._interrupt(Unauthenticated(REFUSED))
         elif self.is_opening:
             asyncio.get_running_loop().call_later(OPENING_S, self._give_up, self._task)
         else:
@@ -134,7 +133,7 @@ class LiveCall:
         if self.is_cut and self._interrupt is None:
             if self._task is not None and isinstance(error, asyncio.CancelledError):
                 self._task.uncancel()
-            raise Unauthenticated(ENDED) from None
+            raise Unauthenticated(REFUSED) from None
 
     def _give_up(self, task: asyncio.Task[object]) -> None:
         if self.is_opening:
@@ -164,5 +163,5 @@ class Opening:
         finally:
             self._call.is_opening = False
         if self._call.is_cut:
-            raise Unauthenticated(ENDED)
+            raise Unauthenticated(REFUSED)
         self.write = self._context.write  # type: ignore[method-assign]  # from now on without this detour

@@ -12,9 +12,10 @@ import grpc
 import pytest
 
 from hub.audit import Audit
+from hub.identities import REFUSED
 from hub.rpc import interceptors, live
 from hub.rpc.interceptors import Gate
-from hub.rpc.live import ENDED, Live
+from hub.rpc.live import Live
 from hubspoke.clock import SystemClock
 from hubspoke.errors import MeshError, RateLimited, Unauthenticated
 from pki.identity import Identity, NodeName, Role
@@ -76,7 +77,7 @@ async def read_on(call: Any) -> None:
 
 
 def is_ended(failure: grpc.aio.AioRpcError) -> bool:
-    return (failure.code(), failure.details()) == (grpc.StatusCode.UNAUTHENTICATED, ENDED)
+    return (failure.code(), failure.details()) == (grpc.StatusCode.UNAUTHENTICATED, REFUSED)
 
 
 class Waiting:
