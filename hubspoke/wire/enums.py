@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
+from hubspoke.api.delegation.v1 import delegation_pb2 as delegation
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
 from hubspoke.api.nodes.v1 import nodes_pb2 as nodes
@@ -14,14 +15,23 @@ from hubspoke.types import (
     Calling,
     CallKind,
     Capability,
+    Check,
+    DelegationState,
     Effort,
     FinishReason,
     GpuKind,
+    Merge,
+    Mode,
     ModelState,
     NodeState,
     Priority,
+    Review,
+    SideEffect,
     Speaker,
     SpokeState,
+    SubtaskState,
+    Verb,
+    VerdictKind,
 )
 from pki.identity import Role
 
@@ -72,3 +82,12 @@ CALL: Final = Pair(CallKind, mesh.Call, "CALL_")
 CALLING: Final = Pair(Calling, inference.ToolChoice.Mode, "MODE_")
 SPOKE_STATE: Final = Pair(SpokeState, admin.SpokeState, "SPOKE_STATE_")
 NODE_STATE: Final = Pair(NodeState, nodes.NodeState, "NODE_STATE_")
+DELEGATION_STATE: Final = Pair(DelegationState, delegation.DelegationState, "DELEGATION_STATE_")
+SUBTASK_STATE: Final = Pair(SubtaskState, delegation.SubtaskState, "SUBTASK_STATE_")
+MODE: Final = Pair(Mode, delegation.Mode, "MODE_")
+REVIEW: Final = Pair(Review, delegation.Review, "REVIEW_")
+MERGE: Final = Pair(Merge, delegation.Merge, "MERGE_")
+SIDE_EFFECT: Final = Pair(SideEffect, delegation.SideEffect, "SIDE_EFFECT_")
+CHECK: Final = Pair(Check, delegation.Check, "CHECK_")
+VERDICT: Final = Pair(VerdictKind, delegation.Verdict.Kind, "KIND_")
+VERB: Final = Pair(Verb, delegation.ResolveParkedRequest.Verb, "VERB_")

@@ -53,7 +53,7 @@ def request_to_wire(request: Request, deadline: datetime | None = None) -> pb.In
             for tool in request.tools
         ],
         tool_choice=_choice_to_wire(request),
-        format=None if request.format is None else _format_to_wire(request.format),
+        format=None if request.format is None else format_to_wire(request.format),
         thinking=pb.EFFORT_UNSPECIFIED
         if request.thinking is None
         else enums.EFFORT.to_wire(request.thinking),
@@ -94,7 +94,7 @@ def request_from_wire(message: pb.InferRequest) -> tuple[Request, datetime | Non
         session_key=message.session_key,
         tools=tools,
         tool_choice=_choice_from_wire(message, tools),
-        format=_format_from_wire(message.format) if message.HasField("format") else None,
+        format=format_from_wire(message.format) if message.HasField("format") else None,
         thinking=None if thinking == pb.EFFORT_UNSPECIFIED else enums.EFFORT.from_wire(thinking),
     )
     return request, times.moment(message.deadline, "deadline") if message.HasField("deadline") else None
@@ -205,13 +205,15 @@ def _choice_from_wire(message: pb.InferRequest, tools: tuple[Tool, ...]) -> Tool
     return ToolChoice(mode, choice.name, choice.parallel if choice.HasField("parallel") else None)
 
 
-def _format_to_wire(wanted: JsonFormat) -> pb.OutputFormat:
+def format_to_wire(wanted: JsonFormat) -> pb.OutputFormat:
+    """Give what a text has to be as a message."""
     if wanted.schema:
         return pb.OutputFormat(json_schema=wanted.schema)
     return pb.OutputFormat(json_object=pb.JsonObject())
 
 
-def _format_from_wire(message: pb.OutputFormat) -> JsonFormat:
+def format_from_wire(message: pb.OutputFormat) -> JsonFormat:
+    """Check what a text has to be; raise InvalidRequest when that is nothing."""
     match message.WhichOneof("form"):
         case "json_object":
             return JsonFormat()

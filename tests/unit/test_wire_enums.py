@@ -3,6 +3,7 @@
 import pytest
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
+from hubspoke.api.delegation.v1 import delegation_pb2 as delegation
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
 from hubspoke.api.nodes.v1 import nodes_pb2 as nodes
@@ -12,14 +13,23 @@ from hubspoke.types import (
     Calling,
     CallKind,
     Capability,
+    Check,
+    DelegationState,
     Effort,
     FinishReason,
     GpuKind,
+    Merge,
+    Mode,
     ModelState,
     NodeState,
     Priority,
+    Review,
+    SideEffect,
     Speaker,
     SpokeState,
+    SubtaskState,
+    Verb,
+    VerdictKind,
 )
 from hubspoke.wire import enums
 from pki.identity import Role
@@ -37,7 +47,17 @@ MIRRORS = {
     "CALL_": (enums.CALL, CallKind, mesh.Call),
     "NODE_STATE_": (enums.NODE_STATE, NodeState, nodes.NodeState),
     "SPOKE_STATE_": (enums.SPOKE_STATE, SpokeState, admin.SpokeState),
+    "DELEGATION_STATE_": (enums.DELEGATION_STATE, DelegationState, delegation.DelegationState),
+    "SUBTASK_STATE_": (enums.SUBTASK_STATE, SubtaskState, delegation.SubtaskState),
+    "MODE_ of a goal": (enums.MODE, Mode, delegation.Mode),
+    "REVIEW_": (enums.REVIEW, Review, delegation.Review),
+    "MERGE_": (enums.MERGE, Merge, delegation.Merge),
+    "SIDE_EFFECT_": (enums.SIDE_EFFECT, SideEffect, delegation.SideEffect),
+    "CHECK_": (enums.CHECK, Check, delegation.Check),
+    "KIND_": (enums.VERDICT, VerdictKind, delegation.Verdict.Kind),
+    "VERB_": (enums.VERB, Verb, delegation.ResolveParkedRequest.Verb),
 }
+"""By the prefix of the wire's names."""
 
 UNKNOWN = 1_000_000
 
@@ -48,33 +68,41 @@ def test_every_pair_is_tested():
     assert all(pair in pairs for pair, _, _ in MIRRORS.values())
 
 
-@pytest.mark.parametrize("prefix", MIRRORS)
-def test_both_sides_have_the_same_names(prefix: str):
-    _, inside, wire = MIRRORS[prefix]
-    assert set(wire.keys()) == {f"{prefix}{member.name}" for member in inside} | {f"{prefix}UNSPECIFIED"}
+def prefix_of(mirror: str) -> str:
+    return mirror.partition(" ")[0]
 
 
-@pytest.mark.parametrize("prefix", MIRRORS)
-def test_a_member_survives_the_wire(prefix: str):
-    pair, inside, _ = MIRRORS[prefix]
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_both_sides_have_the_same_names(mirror: str):
+    _, inside, wire = MIRRORS[mirror]
+    assert set(wire.keys()) == {f"{prefix_of(mirror)}{member.name}" for member in inside} | {
+        f"{prefix_of(mirror)}UNSPECIFIED"
+    }
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_a_member_survives_the_wire(mirror: str):
+    pair, inside, _ = MIRRORS[mirror]
     assert [pair.from_wire(pair.to_wire(member)) for member in inside] == list(inside)
 
 
-@pytest.mark.parametrize("prefix", MIRRORS)
-def test_a_member_is_called_on_the_wire_what_it_is_called_here(prefix: str):
-    pair, inside, wire = MIRRORS[prefix]
-    assert {wire.Name(pair.to_wire(member)) for member in inside} == {f"{prefix}{m.name}" for m in inside}
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_a_member_is_called_on_the_wire_what_it_is_called_here(mirror: str):
+    pair, inside, wire = MIRRORS[mirror]
+    assert {wire.Name(pair.to_wire(member)) for member in inside} == {
+        f"{prefix_of(mirror)}{m.name}" for m in inside
+    }
 
 
 @pytest.mark.parametrize("value", [0, UNKNOWN, -1])
-@pytest.mark.parametrize("prefix", MIRRORS)
-def test_a_value_that_means_nothing_is_refused_by_name(prefix: str, value: int):
-    pair, _, _ = MIRRORS[prefix]
-    with pytest.raises(InvalidRequest, match=prefix.rstrip("_").lower().replace("_", " ")):
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_a_value_that_means_nothing_is_refused_by_name(mirror: str, value: int):
+    pair, _, _ = MIRRORS[mirror]
+    with pytest.raises(InvalidRequest, match=prefix_of(mirror).rstrip("_").lower().replace("_", " ")):
         pair.from_wire(value)
 
 
-@pytest.mark.parametrize("prefix", MIRRORS)
-def test_a_list_leaves_out_the_values_of_a_newer_version(prefix: str):
-    pair, inside, wire = MIRRORS[prefix]
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_a_list_leaves_out_the_values_of_a_newer_version(mirror: str):
+    pair, inside, wire = MIRRORS[mirror]
     assert pair.known([*wire.values(), UNKNOWN]) == frozenset(inside)
