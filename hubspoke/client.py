@@ -17,6 +17,7 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from hubspoke.clock import SystemClock
 from hubspoke.connection import Connection, whole
+from hubspoke.delegate import Delegations
 from hubspoke.gathered import Answer, Gathered, GatheredVectors, Vectors
 from hubspoke.paths import locate
 from hubspoke.types import EmbedRequest, Finished
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
-    from hubspoke.types import EmbedEvent, Event, ModelSummary, Request
+    from hubspoke.types import DelegationEvent, EmbedEvent, Event, ModelSummary, Request, Work
 
 __all__ = ["CALL_TIMEOUT_S", "Answer", "MeshClient", "Vectors"]
 
@@ -62,6 +63,8 @@ class MeshClient:
         files = NodeFiles(identity_dir or locate().client)
         self._clock = clock
         self._connection = Connection(files, addresses, clock=clock, chance=chance)
+        self.delegations = Delegations(self._connection, clock, chance)
+        """Work that was handed over: hand over, watch, get, list, cancel, resolve, delete."""
 
     async def __aenter__(self) -> Self:
         """Connect. Raise Unreachable when no hub answers, Unauthenticated when the certificate has ended."""
@@ -130,6 +133,16 @@ class MeshClient:
             async for event in events:
                 gathered.add(event)
         return gathered.vectors()
+
+    async def delegate(self, work: Work) -> AsyncGenerator[DelegationEvent, None]:
+        """Hand *work* over, and give what happens until it has ended: the last event has the result.
+
+        Closing the generator, and the end of this program, end no work: `delegations.watch` goes on, `cancel` ends it.
+        """
+        info = await self.delegations.hand_over(work)
+        async with aclosing(self.delegations.watch(info.id)) as events:
+            async for event in events:
+                yield event
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """List what can be asked, and where it runs."""

@@ -13,7 +13,7 @@ import asyncio
 import threading
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from hubspoke import loop, tools
 from hubspoke.client import Answer, MeshClient, Vectors
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Self
 
-    from hubspoke.types import Event, ModelSummary, Request
+    from hubspoke.types import (
+        DelegationEvent,
+        DelegationId,
+        DelegationInfo,
+        Event,
+        ModelSummary,
+        Request,
+        Work,
+    )
 
 START_TIMEOUT_S: Final = 10.0
 LOOK_UP_S: Final = 0.2
@@ -56,16 +64,19 @@ class SyncMesh:
 
     def infer(self, request: Request, *, deadline: datetime | None = None) -> Generator[Event, None, None]:
         """Ask, and give what happens as it happens; closing the generator stops the work on the GPU."""
-        pull = _Pull(self._mesh.infer(request, deadline=deadline))
-        try:
-            while (event := self._thread.call(pull.next())) is not None:
-                yield event
-        finally:
-            self._thread.call(pull.close())
+        yield from self._events(self._mesh.infer(request, deadline=deadline))
 
     def answer(self, request: Request, *, deadline: datetime | None = None) -> Answer:
         """Ask, and give the whole answer."""
         return self._thread.call(self._mesh.answer(request, deadline=deadline))
+
+    def delegate(self, work: Work) -> Generator[DelegationEvent, None, None]:
+        """Hand work over, and give what happens until it has ended; closing the generator ends no work."""
+        yield from self._events(self._mesh.delegate(work))
+
+    def delegation(self, id_: DelegationId) -> DelegationInfo:
+        """Say how a delegation stands."""
+        return self._thread.call(self._mesh.delegations.get(id_))
 
     def embed(
         self, model: str, inputs: Sequence[str], *, dimensions: int = 0, deadline: datetime | None = None
@@ -93,15 +104,23 @@ class SyncMesh:
         """List what can be asked, and where it runs."""
         return self._thread.call(self._mesh.models())
 
+    def _events(self, events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        pull = _Pull(events)
+        try:
+            while (event := self._thread.call(pull.next())) is not None:
+                yield event
+        finally:
+            self._thread.call(pull.close())
 
-class _Pull:
+
+class _Pull(Generic[T]):
     """Reads events one by one. A reader that was interrupted has left the generator before it is closed."""
 
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+    def __init__(self, events: AsyncGenerator[T, None]) -> None:
         self._events = events
         self._reading = asyncio.Lock()
 
-    async def next(self) -> Event | None:
+    async def next(self) -> T | None:
         async with self._reading:
             return await anext(self._events, None)
 

@@ -17,6 +17,10 @@ COMMANDS = {
     "ps": Row("hubspoke.cli.ps", "Show what is in memory, where, and how busy it is."),
     "ask": Row("hubspoke.cli.ask", "Ask a model and stream its answer."),
     "chat": Row("hubspoke.cli.chat", "Talk with a model, turn by turn."),
+    "delegate": Row(
+        "hubspoke.cli.delegate", "Hand work over: many models do its parts, and it survives restarts."
+    ),
+    "delegations": Row("hubspoke.cli.delegations", "List, watch, end and decide about what was handed over."),
     "embed": Row("hubspoke.cli.embed", "Turn texts into vectors."),
     "pull": Row("hubspoke.cli.pull", "Get a model onto a spoke's disk."),
     "rm": Row("hubspoke.cli.rm", "Delete a model from the disks of spokes."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,12 +21,20 @@ GAUGE_CELLS: Final = 10
 
 def write_json(value: Mapping[str, object]) -> None:
     """Write *value*, which may hold our frozen values, as one line of JSON; sets come out sorted."""
-    click.echo(msgspec.json.encode(value, order="deterministic"))
+    click.echo(msgspec.json.encode(value, order="deterministic", enc_hook=_frozen_mapping))
 
 
 def plain(value: object) -> dict[str, object]:
     """Give a frozen value as a mapping, to put something beside its fields."""
-    return msgspec.convert(msgspec.to_builtins(value, order="deterministic"), type=dict[str, object])
+    builtins = msgspec.to_builtins(value, order="deterministic", enc_hook=_frozen_mapping)
+    return msgspec.convert(builtins, type=dict[str, object])
+
+
+def _frozen_mapping(value: object) -> object:
+    """Give a mapping that cannot change as one that JSON has."""
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def placed(value: InMemory | Pulled) -> dict[str, object]:

@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from hubspoke.api.delegation.v1 import delegation_pb2 as pb
@@ -131,6 +132,14 @@ def labels_from_wire(labels: Mapping[str, str]) -> Mapping[str, str]:
         short("labels", name, LABEL_NAME_BYTES_MAX)
         short("labels", value, LABEL_VALUE_BYTES_MAX)
     return MappingProxyType(dict(labels))
+
+
+def plan_from_json(text: str, inputs: Sequence[Input]) -> Plan:
+    """Read a plan as people write it: protobuf's JSON of a `Plan`. Raise InvalidRequest that says what is wrong."""
+    try:
+        return plan_from_wire(json_format.Parse(text, pb.Plan()), inputs)
+    except json_format.ParseError as error:
+        raise InvalidRequest(f"this is no plan: {error}") from error
 
 
 def plan_to_wire(plan: Plan) -> pb.Plan:

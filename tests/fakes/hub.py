@@ -269,8 +269,8 @@ class FakeHub(
 
 
 @contextmanager
-def serve_mesh(hub: FakeHub) -> Iterator[str]:
-    """Serve the mesh port of *hub*, and give its address."""
+def serve_mesh(hub: FakeHub, add: Callable[[grpc.Server], None] = lambda _server: None) -> Iterator[str]:
+    """Serve the mesh port of *hub*, and give its address; *add* brings more services."""
     identity = hub.files.load_identity()
     issuer = pem.write((hub.files.authorities.load_certificate(NODE_ISSUING),))
     pair = (identity.key_pem, identity.chain_pem)
@@ -280,6 +280,7 @@ def serve_mesh(hub: FakeHub) -> Iterator[str]:
         admin_rpc.add_AdminServiceServicer_to_server(hub, server)
         models_rpc.add_ModelsServiceServicer_to_server(hub, server)
         identity_rpc.add_IdentityServiceServicer_to_server(hub, server)
+        add(server)
         server.start()
         yield address
 

@@ -1,0 +1,1 @@
+"""What `hubspoke delegate` and `hubspoke delegations` share."""
