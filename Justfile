@@ -30,6 +30,10 @@ spoke *args: setup
 demo *args: setup
     @python -m examples.demo "$@"
 
+# Hand a goal over a folder of texts to a mesh, kill its hub in the middle, and count what was done.
+demo-delegate *args: setup
+    @python -m examples.demo_delegate "$@"
+
 # Record `hubspoke chat` with the shipped models, for the docs.
 record-chat: setup
     @python -m tools.record_chat

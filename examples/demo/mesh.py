@@ -7,6 +7,7 @@ import json
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from examples.demo.events import Returned, Status, Step
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "localhost"
 APP: Final = "laptop"
+ORCHESTRATOR: Final = "tiny"
 CLOCK: Final = SystemClock()
 
 
@@ -67,6 +69,8 @@ class DemoMesh:
         admin: AdminClient,
         app: MeshClient,
         url: str,
+        hub: Program,
+        start_hub: Callable[[], Program],
     ) -> None:
         self.admin = admin
         self.app = app
@@ -76,6 +80,8 @@ class DemoMesh:
         self._programs = programs
         self._tell = tell
         self._agents: dict[str, Program] = {}
+        self._start_hub = start_hub
+        self._hub = hub
 
     @property
     def environment(self) -> str:
@@ -109,6 +115,16 @@ class DemoMesh:
     def kill(self, plan: SpokePlan) -> None:
         """End a spoke without a word, as a power cut does."""
         self._agents[plan.name].kill()
+
+    async def kill_hub(self) -> None:
+        """End the hub without a word, and start it again on the same files."""
+        self._hub.kill()
+        await self._hub.gone()
+        self._hub = self._start_hub()
+
+    def log_of(self, plan: SpokePlan) -> Path:
+        """Say where the log of a spoke is."""
+        return self._agents[plan.name].log
 
     async def when(self, plan: SpokePlan, awaited: str, is_so: Callable[[SpokeStatus], bool]) -> None:
         """Wait until *is_so* of a spoke as the hub sees it; raise Failure that names what was *awaited*."""
@@ -166,8 +182,10 @@ async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[
                 "HUBSPOKE_HUB_LISTEN": "127.0.0.1",
                 "HUBSPOKE_HUB_ADVERTISE": HOST,
                 "HUBSPOKE_GATEWAY_PORT": str(gateway_port),
+                "HUBSPOKE_ROLES_ORCHESTRATOR": ORCHESTRATOR,
             }
-            programs.start("hub-server", ("hub-server", *ports), {**home, **listening})
+            start_hub = partial(programs.start, "hub-server", ("hub-server", *ports), {**home, **listening})
+            hub = start_hub()
             admin = await _admin(stack, locate(state).client, programs)
         with step(tell, f"{APP} joins too, and may only ask", "hubspoke join"):
             token = await admin.create_join_token(APP, Role.APP)
@@ -175,7 +193,7 @@ async def running(state: Path, programs: Programs, tell: Tell) -> AsyncIterator[
             await enrol.join(token.text, directory, roles=(Role.APP,), clock=CLOCK)
             app = await stack.enter_async_context(MeshClient(directory))
         url = f"http://127.0.0.1:{gateway_port}"
-        yield DemoMesh(state, programs, tell, admin=admin, app=app, url=url)
+        yield DemoMesh(state, programs, tell, admin=admin, app=app, url=url, hub=hub, start_hub=start_hub)
 
 
 @contextmanager

@@ -134,6 +134,7 @@ class Tasks:
             raise InternalError("tasks run only while the spoke does")
         running = self._running[task.key] = Running(task, place)
         self._machine.begin(place)
+        log.info("task begun", extra={"task": task.key, "epoch": task.epoch})
         running.work = self._group.create_task(self._work(running, ask))
         running.work.add_done_callback(lambda _: self._over(running))
         return running
