@@ -30,11 +30,11 @@ def main() -> int:
     arguments = _arguments()
     console = Console(highlight=False, force_terminal=False if arguments.plain else None)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="hubspoke-delegate-", ignore_cleanup_errors=True
-        ) as directory:
-            with Programs(Path(directory)) as programs:
-                return asyncio.run(_perform(Path(directory), programs, console))
+        with (
+            tempfile.TemporaryDirectory(prefix="hubspoke-delegate-", ignore_cleanup_errors=True) as directory,
+            Programs(Path(directory)) as programs,
+        ):
+            return asyncio.run(_perform(Path(directory), programs, console))
     except KeyboardInterrupt:
         print("\nInterrupted; all of it is gone.", file=sys.stderr)
         return INTERRUPTED
