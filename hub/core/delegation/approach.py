@@ -9,10 +9,11 @@ from hub.core.delegation import chunks, cost, gate, plans
 from hub.core.delegation.accepts import Kind, is_trusted
 from hub.core.delegation.fleet import is_able, spread
 from hub.core.delegation.prompts import Helper
+from hub.core.estimator import OUTPUT_TOKENS
 from hubspoke.types import Excerpt, Mode, Plan, Subtask, SubtaskId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hub.core.delegation.accepts import Accepts
     from hub.core.delegation.cost import Fleet
@@ -44,12 +45,32 @@ def alone(goal: Goal, inputs: Sequence[Input]) -> Plan:
     return Plan((Subtask(SOLO_ID, goal.text, reads=reads, format=goal.format),))
 
 
-def routed(plan: Plan, helpers: Sequence[Candidate], big: Model, accepts: Accepts, now: float) -> Plan:
+def routed(
+    plan: Plan,
+    helpers: Sequence[Candidate],
+    big: Model,
+    accepts: Accepts,
+    now: float,
+    *,
+    inputs: Sequence[Input] = (),
+) -> Plan:
     """Give each subtask of a planner's *plan* to a model: the one it names, or the smallest of *helpers*.
 
-    Either has to be able and trusted. What nobody is trusted with stays with the orchestrator.
+    Either has to be able and trusted, and to have room for what it reads of *inputs*. What is left stays with the
+    orchestrator.
     """
-    return replace(plan, subtasks=tuple(_routed(one, helpers, big, accepts, now) for one in plan.subtasks))
+    sizes = {one.name: len(one.text.encode()) for one in inputs}
+
+    def given(subtask: Subtask) -> Subtask:
+        read = sum(_size(excerpt, sizes) for excerpt in subtask.reads) + len(subtask.instruction.encode())
+        least = cost.tokens(read) + cost.TOLD_TOKENS + OUTPUT_TOKENS
+        roomy = [one for one in helpers if least <= one.context_tokens]
+        able = [one for one in roomy if is_able(one.model, subtask.task, big)]
+        trusted = [one for one in able if is_trusted(accepts, Kind(one.key, subtask.task), now)]
+        named = [one for one in trusted if subtask.model in {one.key, one.model.name}]
+        return replace(subtask, model=next((one.key for one in (*named, *trusted)), ""))
+
+    return replace(plan, subtasks=tuple(map(given, plan.subtasks)))
 
 
 def described(helpers: Sequence[Candidate], big: Model) -> tuple[Helper, ...]:
@@ -83,10 +104,5 @@ def _models(work: Sequence[cost.Call], lanes: Sequence[cost.Lane]) -> tuple[str,
     return spread(work, lanes) if lanes else ("",) * len(work)
 
 
-def _routed(
-    subtask: Subtask, helpers: Sequence[Candidate], big: Model, accepts: Accepts, now: float
-) -> Subtask:
-    able = [one for one in helpers if is_able(one.model, subtask.task, big)]
-    trusted = [one for one in able if is_trusted(accepts, Kind(one.key, subtask.task), now)]
-    named = [one for one in trusted if subtask.model in {one.key, one.model.name}]
-    return replace(subtask, model=next((one.key for one in (*named, *trusted)), ""))
+def _size(excerpt: Excerpt, sizes: Mapping[str, int]) -> int:
+    return (excerpt.end or sizes.get(excerpt.input, 0)) - excerpt.begin

@@ -38,10 +38,11 @@ LANES_MAX: Final = 256
 
 
 class Candidate(NamedTuple):
-    """A model that may help."""
+    """A model that may help, as one of the spokes has it that give it the most context."""
 
     key: ModelKey
     model: Model
+    context_tokens: int
 
 
 def fleet_of(
@@ -71,7 +72,8 @@ def candidates(registry: Registry, big: ModelKey, now: float) -> tuple[Candidate
     for home in holdings(registry, big):
         for holding in _others(registry, home) if _can_chat(home, now) else ():
             if _can_chat(holding, now):
-                found.setdefault(holding.key, Candidate(holding.key, holding.model))
+                one = Candidate(holding.key, holding.model, holding.context_tokens)
+                found[holding.key] = max(one, found.get(holding.key, one), key=_context)
     return tuple(sorted(found.values(), key=lambda one: (_size(one.model), one.key)))
 
 
@@ -141,6 +143,10 @@ def _ready_s(holding: Holding) -> float:
 
 def _decode(speed: Speed) -> float:
     return speed.decode_tokens_per_s or estimator.DECODE_TOKENS_PER_S
+
+
+def _context(candidate: Candidate) -> int:
+    return candidate.context_tokens
 
 
 def _size(model: Model) -> int:

@@ -10,8 +10,8 @@ from tests.unit.hub_core_delegation.workshop import ANY_JSON, MIDDLE, NOBODY, SM
 B = 10**9
 BIG = a_model("large", parameters=70 * B)
 MINI, MID = (
-    Candidate(ModelKey("k-mini"), a_model("mini", parameters=B)),
-    Candidate(ModelKey("k-mid"), a_model("mid", parameters=8 * B)),
+    Candidate(ModelKey("k-mini"), a_model("mini", parameters=B), 2_048),
+    Candidate(ModelKey("k-mid"), a_model("mid", parameters=8 * B), 8_192),
 )
 REPORT = a_text(30_000)
 
@@ -25,8 +25,8 @@ def a_plan(**given) -> Plan:
     return Plan((Subtask(SubtaskId("a"), "do it", **given),))
 
 
-def model_of(plan: Plan, accepts=None) -> str:
-    return routed(plan, [MINI, MID], BIG, accepts or Accepts(), NOW).subtasks[0].model
+def model_of(plan: Plan, accepts=None, inputs=()) -> str:
+    return routed(plan, [MINI, MID], BIG, accepts or Accepts(), NOW, inputs=inputs).subtasks[0].model
 
 
 def failed(*kinds: Kind) -> Accepts:
@@ -91,6 +91,14 @@ def test_who_fails_is_passed_over_for_the_next_larger():
     assert model_of(a_plan(task="extract"), failed(small)) == MID.key
     assert model_of(a_plan(task="extract", model="mini"), failed(small)) == MID.key
     assert model_of(a_plan(task="extract"), failed(small, Kind(MID.key, "extract"))) == ""
+
+
+def test_who_has_no_room_for_the_text_is_passed_over():
+    def reader(tokens: int) -> str:
+        return model_of(a_plan(task="extract", reads=(Excerpt("report"),)), inputs=[a_text(tokens)])
+
+    assert [reader(1_000), reader(2_000), reader(8_000)] == [MINI.key, MID.key, ""]
+    assert model_of(a_plan(task="extract", reads=(Excerpt("report", 0, 400),)), inputs=[REPORT]) == MINI.key
 
 
 def test_a_planner_is_told_what_models_are_good_for():
