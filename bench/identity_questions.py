@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -31,14 +32,17 @@ from hubspoke.api.mesh.v1.mesh_pb2_grpc import MeshServiceStub
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
+from hubspoke.rejoin import valid_identity
 from hubspoke.types import HostMemory, Inventory
 from hubspoke.wire import inventory
 from pki.identity import Role
 from pki.keys import certificate_request
+from pki.profiles import LEAF_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from types import TracebackType
 
     from bench.processes import Hub, Mesh
@@ -64,6 +68,7 @@ class Scale:
 
     joins: int
     renewals: int
+    rejoins: int
     handshakes: int
     calls: int
     nodes: int
@@ -108,6 +113,30 @@ async def renew(bed: Bed) -> Section:
                 took_s.append(perf_counter() - began)
             files.adopt(answer.certificate_chain, answer.anchors, now=SystemClock().now())
     return _section("renew", "renew, on a connection that is there", took_s)
+
+
+async def rejoin(bed: Bed) -> Section:
+    """How long does it take a node that was away for too long to be back?"""
+    took_s = []
+    for number in range(bed.scale.rejoins):
+        files = await bed.mesh.node(f"rejoins-{number}", Role.APP)
+        clock = WokenLate()
+        began = perf_counter()
+        await valid_identity(files, clock)
+        took_s.append(perf_counter() - began)
+    return _section("rejoin", "rejoin: challenge, proof, certificate, files", took_s)
+
+
+class WokenLate(SystemClock):
+    """A clock by which every certificate of a node has ended, at the first look; the real time afterwards."""
+
+    def __init__(self) -> None:
+        self._ahead = LEAF_LIFETIME
+
+    def now(self) -> datetime:
+        """Give the time."""
+        ahead, self._ahead = self._ahead, timedelta(0)
+        return super().now() + ahead
 
 
 async def handshake(bed: Bed) -> Section:

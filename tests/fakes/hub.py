@@ -62,12 +62,12 @@ class MeshOnDisk:
     admin: NodeFiles
 
 
-def make_mesh(directory: Path, address: str = NOWHERE) -> MeshOnDisk:
-    """Make a mesh in *directory*, whose admin looks for the hub at *address*."""
+def make_mesh(directory: Path, address: str = NOWHERE, made_at: datetime | None = None) -> MeshOnDisk:
+    """Make a mesh in *directory*, whose admin looks for the hub at *address*; *made_at* is now unless it says otherwise."""
     made = MeshOnDisk(HubFiles(directory / "hub"), NodeFiles(directory / "client"))
     addresses = HubAddresses(mesh=(Address(address),), enrol=(Address(address),))
     plan = Plan(NodeName("base"), NodeName("admin"), (parse_host("localhost"),), addresses)
-    initialise(made.hub, made.admin, plan, passphrase=None, now=datetime.now(UTC))
+    initialise(made.hub, made.admin, plan, passphrase=None, now=made_at or datetime.now(UTC))
     return made
 
 
