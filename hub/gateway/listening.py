@@ -9,6 +9,7 @@ import socket
 import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -35,6 +36,8 @@ TELL_S: Final = 2
 CONNECTIONS_SPARE: Final = 256
 """Connections that may be open beyond those of the requests that are served at a time; clients keep idle ones."""
 BACKLOG: Final = 256
+HANDSHAKE_S_MAX: Final = 5.0
+"""How long a client may take for its TLS handshake."""
 CERTIFICATE_LOOK_S: Final = 60.0
 """How often to see whether the certificate's file has changed."""
 
@@ -81,6 +84,25 @@ class Tls:
 
 class Server(uvicorn.Server):
     """Leaves signals to the hub, which owns them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on *sockets* as uvicorn does, but give a TLS handshake less than the minute that it has otherwise."""
+        await self.lifespan.startup()
+        loop, config = asyncio.get_running_loop(), self.config
+        connection = partial(
+            Connection,
+            config=config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        limit_s = None if config.ssl is None else HANDSHAKE_S_MAX
+        self.servers = [
+            await loop.create_server(
+                connection, sock=taken, ssl=config.ssl, backlog=BACKLOG, ssl_handshake_timeout=limit_s
+            )
+            for taken in sockets or ()
+        ]
+        self.started = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -182,3 +182,15 @@ async def test_an_answer_without_end_is_ended(
         await engine.closed.acquire()
     assert response.status_code == (200 if stream else 502)
     assert "more than 500000 bytes" in response.text
+
+
+async def test_a_handshake_that_is_not_finished_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HANDSHAKE_S_MAX", 0.2)
+    async with a_gateway(tmp_path, GatewayConfig(port=0, listen="0.0.0.0")) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.hub.ports.gateway[0])
+        writer.write(b"\x16\x03\x01")  # a hello that never goes on
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()

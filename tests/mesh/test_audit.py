@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,12 +26,13 @@ from hubspoke.errors import MeshError, UnknownModel
 from hubspoke.logs import JsonFormatter
 from hubspoke.types import KeyPlan, Message, Request, Speaker
 from hubspoke.wire import times
+from pki.errors import UnsafeKeyFile
 from pki.identity import Role
 from pki.keys import certificate_request
 from pki.tokens import JoinToken
 from tests.fakes.engine import FakeEngine, a_model
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import real_hub
+from tests.fakes.real_hub import real_hub, started_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +85,22 @@ async def test_a_spoke_whose_clock_is_off_is_written_down(
             pass
     lines = [(line["peer"], line["reason"]) for line in noted(tmp_path) if line["event"] == "clock.skew"]
     assert lines == ([("den", reason)] if reason else [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes and owners")
+@pytest.mark.parametrize("name", ["pki/node-issuing.key", "identity.pem", "state.db"])
+async def test_a_hub_whose_keys_others_can_read_does_not_start_and_writes_down_why(
+    tmp_path: Path, name: str
+) -> None:
+    async with real_hub(tmp_path) as hub:
+        pass
+    (tmp_path / "hub" / name).chmod(0o644)
+    with pytest.raises(UnsafeKeyFile, match="chmod 600"):
+        async with started_again(hub):
+            pass
+    (line,) = [line for line in noted(tmp_path) if line["event"] == "keyfile.bad_perms"]
+    assert name in str(line["why"])
+    assert verify(LogFiles(tmp_path / "hub")).broken is None
 
 
 @contextmanager
