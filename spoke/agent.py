@@ -9,6 +9,7 @@ import random
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from hubspoke import enrol, notify
 from hubspoke.channel import dial
@@ -82,6 +83,8 @@ class Agent:
         self._chance = chance
         self._identity = self._load_identity()
         files.load_anchors(now=clock.now())  # who cannot trust any hub is told at the start, not in a log
+        # A renewal is asked for with the certificate that the connection shows: with an older one it would look like a theft.
+        self._shown: WeakKeyDictionary[grpc.aio.Channel, StoredIdentity] = WeakKeyDictionary()
         self._link = Link(
             self._connect, machine, self._tasks, slots=slots, version=version, clock=clock, chance=chance
         )
@@ -137,26 +140,29 @@ class Agent:
     async def _connect(self) -> grpc.aio.Channel:
         # Read anew each time: the identity may have been renewed, or replaced by a join, since the last connection.
         await asyncio.to_thread(self._load_identity)
-        self._identity = await valid_identity(self._files, self._clock)
+        identity = await valid_identity(self._files, self._clock)
         anchors = await asyncio.to_thread(self._files.load_anchors, now=self._clock.now())
         hubs = self._hubs or (await asyncio.to_thread(self._files.load_addresses)).mesh
         try:
-            return await dial(hubs, channel_credentials(self._identity, anchors))
+            channel = await dial(hubs, channel_credentials(identity, anchors))
         except Unreachable as error:
             # Every refusal of TLS looks like a hub that is down, so this machine looks for itself.
             why = await reason(self._files, hubs, self._clock.now())
             raise Unreachable(why or error.message) from error
+        self._shown[channel] = identity
+        return channel
 
     async def _renew(self) -> StoredIdentity:
+        channel = self._link.channel
         try:
-            fresh = await enrol.renew(self._link.channel, self._files, self._identity, self._clock)
+            fresh = await enrol.renew(channel, self._files, self._shown[channel], self._clock)
         except asyncio.CancelledError:
             # A channel that is closed cancels the calls on it, which looks as if this task were to end.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             raise Unreachable("the connection ended before the hub had answered") from None
-        self._link.move((self._identity.not_after - self._clock.now()).total_seconds())
+        self._link.move()
         return fresh
 
 

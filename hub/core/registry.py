@@ -50,9 +50,10 @@ def registered(
     agent_version: str,
     speeds: Mapping[ModelKey, Speed],
     pinned: frozenset[ModelKey] = frozenset(),
+    goes_on: bool = False,
     now: float,
 ) -> Registry:
-    """Start a session, in place of any older one of the same spoke.
+    """Start a session, in place of any older one of the same spoke, or *goes_on* with that one and what it has to do.
 
     Loads that failed a moment ago are remembered across sessions: one may be what killed the spoke. Raise
     InvalidRequest for an inventory that makes no sense, SessionReplaced when a newer session is known.
@@ -76,6 +77,8 @@ def registered(
         speeds=MappingProxyType({**speeds, **({} if before is None else before.speeds)}),
         pinned=pinned if before is None else before.pinned,
     )
+    if goes_on and before is not None:
+        spoke = replace(spoke, loads=before.loads, unloads=before.unloads, used_at=before.used_at)
     return _with_room(_with(registry, spoke))
 
 

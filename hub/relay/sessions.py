@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hub.core import registry as reg
 from hub.core.estimator import loaded_in
 from hub.core.types import Registry, Speed, Traffic
+from hub.relay.live import Live
 from hub.relay.orders import DeleteOrder, LoadOrder, Pending, PullOrder, Reply, StopPullOrder, UnloadOrder
-from hub.relay.outbox import Outbox
 from hub.relay.work import DRAIN_S, WorkStream
 from hubspoke.errors import NoSpoke, ProtocolViolation, SessionReplaced, SpokeLost
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hub.core.types import Load
     from hub.relay.orders import Order
+    from hub.relay.outbox import Outbox
     from hub.relay.work import Job
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
@@ -28,28 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BEATS_LIMIT: Final = 64
-"""Answers and directives that may wait for a heartbeat stream to take them."""
-
 FLUSH_CALM_S: Final = 0.015
 FLUSH_BUSY_S: Final = 0.050
 CALM_JOBS: Final = 16
 BUSY_JOBS: Final = 64
 """Up to 16 answers at a time tokens may come as they like; from 64 on the hub asks spokes to gather them."""
-
-
-@dataclass(slots=True)
-class Live:
-    """A session that is going on."""
-
-    session: int
-    slots: int
-    heartbeat: Outbox[Reply]
-    streams: dict[int, WorkStream] = field(default_factory=dict)
-    idle: dict[int, WorkStream] = field(default_factory=dict)
-    orders: dict[int, Pending] = field(default_factory=dict)
-    sequence: int = 0
-    has_heartbeat: bool = False
 
 
 class Sessions:
@@ -82,7 +66,8 @@ class Sessions:
         live = self._live.get(spoke)
         if live is None:
             return 0, 0
-        return len(live.streams), sum(stream.job is not None for stream in live.streams.values())
+        moving = sum(stream.spoke == spoke for stream in self._leaving)
+        return len(live.streams), moving + sum(stream.job is not None for stream in live.streams.values())
 
     def flush_s(self) -> float:
         """Say how long spokes are to gather tokens, given what runs."""
@@ -100,9 +85,12 @@ class Sessions:
         agent_version: str,
         speeds: Mapping[ModelKey, Speed],
         pinned: frozenset[ModelKey] = frozenset(),
+        replaces: int = 0,
     ) -> int:
-        """Begin a session, which ends an older one of the same spoke, and give its number."""
+        """Begin a session, and give its number. It goes on with the one that it *replaces*, and ends any other."""
         session = self._next_number()
+        before = self._live.get(spoke)
+        goes_on = before is not None and replaces in before.numbers
         self.registry = reg.registered(
             self.registry,
             spoke,
@@ -112,18 +100,21 @@ class Sessions:
             agent_version=agent_version,
             speeds=speeds,
             pinned=pinned,
+            goes_on=goes_on,
             now=self._clock.monotonic(),
         )
+        live = self._live_again(spoke, session, slots) if goes_on else Live(session, slots)
         self._drop(spoke, SessionReplaced(f"{spoke} has registered again; only its newest session counts"))
-        self._live[spoke] = Live(session, slots, Outbox(BEATS_LIMIT))
-        log.info("spoke registered", extra={"spoke": spoke, "session": session, "slots": slots})
+        self._live[spoke] = live
+        facts = {"spoke": spoke, "session": session, "slots": slots}
+        log.info("spoke registered", extra={**facts, "replaces": replaces} if goes_on else facts)
         self._changed()
         return session
 
     def heartbeat(self, spoke: SpokeId, session: int) -> Outbox[Reply]:
         """Give what is to be written to the heartbeat stream of a session, of which there is one."""
         live = self._require(spoke, session)
-        if live.has_heartbeat:
+        if live.has_heartbeat or live.session != session:
             raise ProtocolViolation("a session has one Heartbeat stream, and it is open already")
         live.has_heartbeat = True
         return live.heartbeat
@@ -133,6 +124,8 @@ class Sessions:
     ) -> None:
         """Note that a spoke lives, and what it has now; acknowledge it."""
         live = self._require(spoke, session)
+        if live.session != session:
+            return  # the last words of one that this session goes on with; only what comes with them counts
         now = self._clock.monotonic()
         self.registry = reg.beat(
             self.registry, spoke, session, inventory=inventory, draining=draining, now=now
@@ -200,18 +193,19 @@ class Sessions:
         self, spoke: SpokeId, session: int, number: int, error: MeshError | None, took_s: float
     ) -> tuple[ModelKey, Speed] | None:
         """Note what became of an order; give what it says about the model's speed when it was a load that worked."""
-        pending = self._require(spoke, session).orders.pop(number, None)
+        live = self._require(spoke, session)
+        pending = live.orders.pop(number, None)
         if pending is None:
             return None  # nobody waits for it: what it did stands in the inventory of the same beat
         target = pending.target
         if target is None:
             if pending.leaving is not None:
-                self.registry = reg.unload_ended(self.registry, spoke, session, pending.leaving)
+                self.registry = reg.unload_ended(self.registry, spoke, live.session, pending.leaving)
                 self._changed()  # whoever waited until it was out of memory
             pending.end(error)
             return None
         now = self._clock.monotonic()
-        self.registry = reg.load_ended(self.registry, spoke, session, target.place, error=error, now=now)
+        self.registry = reg.load_ended(self.registry, spoke, live.session, target.place, error=error, now=now)
         pending.end(error)
         result = {"spoke": spoke, "model": target.place.model, "took_s": round(took_s, 3)}
         if error is not None:
@@ -270,6 +264,8 @@ class Sessions:
     def open_work(self, spoke: SpokeId, session: int, number: int) -> WorkStream:
         """Take in a new Work stream; raise SessionReplaced or ProtocolViolation for one that cannot be."""
         live = self._require(spoke, session)
+        if live.session != session:
+            raise _over(spoke, session)
         if number >= live.slots:
             raise ProtocolViolation(f"slot {number} of a spoke that registered {live.slots}, counted from 0")
         if number in live.streams:
@@ -312,6 +308,9 @@ class Sessions:
             if place is not None:
                 self._running[place] -= 1
                 self._quiet.set()
+        if stream.job is None and self._leaving.get(stream) == math.inf:
+            del self._leaving[stream]
+            stream.close()  # another session goes on with its slot
         live = self._live.get(stream.spoke)
         if live is None or live.session != stream.session:
             return
@@ -323,9 +322,20 @@ class Sessions:
 
     def _require(self, spoke: SpokeId, session: int) -> Live:
         live = self._live.get(spoke)
-        if live is None or live.session != session:
+        if live is None or session not in live.numbers:
             raise _over(spoke, session)
         return live
+
+    def _live_again(self, spoke: SpokeId, session: int, slots: int) -> Live:
+        """Give the session that goes on with the one that *spoke* has, which keeps nothing but the answers under way."""
+        before = self._live.pop(spoke)
+        for stream in tuple(before.streams.values()):
+            if stream.job is None:
+                stream.close()
+            else:
+                self._leaving[stream] = math.inf
+        # The older heartbeat stays for as long as the spoke likes: what it says last must not be lost.
+        return Live(session, slots, orders=before.orders, former=before.numbers)
 
     def _connected(self, spoke: SpokeId) -> Live:
         live = self._live.get(spoke)

@@ -85,6 +85,7 @@ class MeshService(rpc.MeshServiceServicer):
             agent_version=request.agent_version[:AGENT_VERSION_CHARS_MAX],
             speeds=await self._store.speeds(spoke),
             pinned=await self._store.pins(spoke),
+            replaces=request.replaces,
         )
         return pb.RegisterResponse(
             session=session,

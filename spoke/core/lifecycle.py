@@ -16,7 +16,7 @@ class Phase(StrEnum):
 
     CONNECTING = "connecting"
     READY = "ready"
-    MOVING = "moving"  # finishes its work to come back on a new connection
+    MOVING = "moving"  # works on, and opens a new connection beside the old one
     DRAINING = "draining"  # finishes its work to leave
     GONE = "gone"
 
@@ -38,6 +38,7 @@ NEXT: Final[Mapping[tuple[Phase, Event], Phase]] = {
     (Phase.READY, Event.ENDED): Phase.CONNECTING,
     (Phase.READY, Event.MOVE): Phase.MOVING,
     (Phase.READY, Event.LEAVE): Phase.DRAINING,
+    (Phase.MOVING, Event.WELCOMED): Phase.READY,
     (Phase.MOVING, Event.ENDED): Phase.CONNECTING,
     (Phase.MOVING, Event.MOVE): Phase.MOVING,
     (Phase.MOVING, Event.LEAVE): Phase.DRAINING,

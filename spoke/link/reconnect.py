@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.backoff import Backoff
 from hubspoke.errors import MeshError, Unreachable
 from pki.errors import PkiError
 from spoke.core.lifecycle import Event, Phase, after
-from spoke.link.session import register
+from spoke.link.boundary import first_error
+from spoke.link.duties import Duties
+from spoke.link.session import Spoke, register
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +38,14 @@ Failure: TypeAlias = MeshError | PkiError | OSError
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection to a hub, and the session on it."""
+
+    channel: grpc.aio.Channel
+    session: Session
+
+
 class Link:
     """Keeps this spoke in the mesh. *connect* opens a channel with the identity that is in use at that moment."""
 
@@ -51,14 +62,12 @@ class Link:
     ) -> None:
         self.phase = Phase.CONNECTING
         self._connect = connect
-        self._machine = machine
-        self._tasks = tasks
-        self._slots = slots
-        self._version = version
+        self._spoke = Spoke(machine, tasks, slots, version, clock)
         self._clock = clock
         self._chance = chance
-        self._channel: grpc.aio.Channel | None = None
-        self._session: Session | None = None
+        self._line: Line | None = None  # the newest
+        self._is_to_move = asyncio.Event()
+        self._why = ""
         self._patience: asyncio.Timeout | None = None
 
     async def run(self) -> None:
@@ -66,7 +75,7 @@ class Link:
         failures = 0
         while not self._is_gone:
             began_at = self._clock.monotonic()
-            failure = await self._one_session()
+            failure = await self._one_stay()
             if failure is None or self._clock.monotonic() - began_at >= STABLE_S:
                 failures = 0
             if failure is not None and not self._is_gone:
@@ -75,71 +84,126 @@ class Link:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The connection to the hub; raise Unreachable while there is none."""
-        if self._channel is None or self._session is None:
+        """The newest connection to the hub; raise Unreachable while there is none."""
+        if self._line is None:
             raise Unreachable("there is no connection to the hub now")
-        return self._channel
+        return self._line.channel
 
     def leave(self, why: str) -> None:
         """Finish what runs, say goodbye, and let `run` come to its end."""
         self._happen(Event.LEAVE)
-        if self._session is not None:
-            self._session.leave(why)
+        self._why = why
+        if self._line is not None:
+            self._line.session.leave(why)
         self._stop_waiting()
 
     def hurry(self) -> None:
         """Do not wait for what runs; for after `leave`."""
-        if self._session is not None:
-            self._session.hurry()
+        if self._line is not None:
+            self._line.session.hurry()
 
-    def move(self, left_s: float) -> None:
-        """Come back on a new connection, which shows the new certificate; the old one is good for *left_s* seconds.
-
-        Work that is done by then is not lost.
-        """
+    def move(self) -> None:
+        """Go on over a new connection, which shows the new certificate, while the old one finishes what runs on it."""
         self._happen(Event.MOVE)
-        if self._session is not None and self.phase is Phase.MOVING:
-            self._session.move("it comes back with a new certificate", left_s)
+        if self.phase is Phase.MOVING:
+            self._is_to_move.set()
 
-    async def _one_session(self) -> Failure | None:
-        """Go once from dialling to the end of the session; give what ended it, or None after a good end."""
+    async def _one_stay(self) -> Failure | None:
+        """Go once from dialling to the end of the session, or of the last one of those that went on in each other.
+
+        Give what ended it, or None after a good end.
+        """
+        duties = Duties(self._spoke.machine, self._clock)
         try:
-            await self._open()
-            if self._session is not None:
-                await self._session.run()
+            line = await self._open(duties)
+            if line is not None:
+                return await first_error(self._stay(line, duties))
         except (MeshError, PkiError, OSError) as error:
             return error
         finally:
-            if self._session is not None:
-                self._session = None
+            if self._line is not None:
+                self._line = None
                 self._happen(Event.ENDED)
-            if self._channel is not None:
-                await self._channel.close()
-                self._channel = None
         return None
 
-    async def _open(self) -> None:
-        """Connect and register; return without a session when the spoke is to leave meanwhile."""
+    async def _open(self, duties: Duties) -> Line | None:
+        """Connect and register; give None when the spoke is to leave meanwhile."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S) as self._patience:
-                self._channel = await self._connect()
-                session = await register(
-                    self._channel,
-                    self._machine,
-                    self._tasks,
-                    slots=self._slots,
-                    version=self._version,
-                    clock=self._clock,
-                )
+                line = await self._new_line(duties)
         except TimeoutError:
             if not self._is_gone:
                 raise Unreachable(f"no hub took this spoke in within {CONNECT_TIMEOUT_S:g} s") from None
-        else:
-            if not self._is_gone:
-                self._session = session
-                self._happen(Event.WELCOMED, hub=session.hub, session=session.number)
+            return None
         finally:
             self._patience = None
+        if self._is_gone:
+            await line.channel.close()
+            return None
+        self._welcomed(line)
+        return line
+
+    async def _new_line(self, duties: Duties, before: Session | None = None) -> Line:
+        async with AsyncExitStack() as opening:
+            channel = await self._connect()
+            opening.push_async_callback(channel.close)
+            session = await register(channel, self._spoke, duties, before)
+            opening.pop_all()
+        return Line(channel, session)
+
+    async def _stay(self, line: Line, duties: Duties) -> None:
+        async with asyncio.TaskGroup() as group:
+            is_over = asyncio.Event()
+            tasks = [
+                group.create_task(duties.run()),
+                group.create_task(self._move_when_told(group, duties, is_over)),
+                group.create_task(self._serve(line, is_over)),
+            ]
+            await is_over.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _serve(self, line: Line, is_over: asyncio.Event) -> None:
+        """Run a session to its end, which is the end of all when no other one goes on with it."""
+        try:
+            await line.session.run()
+        finally:
+            await line.channel.close()
+        if line is self._line:
+            is_over.set()
+
+    async def _move_when_told(self, group: asyncio.TaskGroup, duties: Duties, is_over: asyncio.Event) -> None:
+        while True:
+            await self._is_to_move.wait()
+            self._is_to_move.clear()
+            failures = 0
+            while self.phase is Phase.MOVING and (line := await self._moved(duties)) is None:
+                failures += 1
+                await asyncio.sleep(RETRY.delay_s(failures, self._chance))
+            if self.phase is not Phase.MOVING or line is None:
+                continue
+            before, self._line = self._line, line
+            self._welcomed(line)
+            if before is not None:
+                before.session.retire()
+            group.create_task(self._serve(line, is_over))
+
+    async def _moved(self, duties: Duties) -> Line | None:
+        """Open the next session, which goes on with this one; give None when that has failed."""
+        if self._line is None:
+            return None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await self._new_line(duties, self._line.session)
+        except (MeshError, PkiError, OSError) as error:  # a timeout is an OSError, too
+            log.warning("not moved", extra={"why": str(error)})
+            return None
+
+    def _welcomed(self, line: Line) -> None:
+        self._line = line
+        session = line.session
+        self._happen(Event.WELCOMED, hub=session.hub, session=session.number)
+        log.info("session", extra={"hub": session.hub, "session": session.number})
 
     async def _back_off(self, failure: Failure, failures: int) -> None:
         delay_s = RETRY.delay_s(failures, self._chance)

@@ -43,8 +43,14 @@ class Work:
         standing: Standing,
         machine: Machine,
         tasks: Tasks,
+        *,
+        before: Work | None = None,
     ) -> None:
         self.withdrawn = asyncio.Event()
+        self.ended = asyncio.Event()
+        """Set once nothing runs on it any more, and never will."""
+        self._before = before
+        self._may_end = False
         self._number = number
         self._stream = stream
         self._standing = standing
@@ -58,10 +64,20 @@ class Work:
         self._is_closing = False
 
     async def run(self) -> None:
-        """Offer the slot and serve it until `close`; raise the MeshError that ended the stream otherwise."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write())
-            await self._read(group)
+        """Offer the slot and serve it until `close`; raise the MeshError that ended the stream otherwise.
+
+        It is offered once the slot *before*, of the session that goes on in this one, has ended: together they are one.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write())
+                await self._read(group)
+        finally:
+            self.ended.set()
+
+    def hand_over(self) -> None:
+        """Let the hub end the stream as soon as nothing runs on it: another session goes on with its slot."""
+        self._may_end = True
 
     def withdraw(self) -> None:
         """Take the slot back as soon as nothing runs on it; `withdrawn` is set then. The session is draining."""
@@ -69,6 +85,8 @@ class Work:
 
     def abandon(self, why: MeshError) -> None:
         """Break off what runs; the hub is told *why*."""
+        if self._before is not None:
+            self._before.abandon(why)
         if self._answer is not None:
             self._answer.stop(why)
 
@@ -79,6 +97,8 @@ class Work:
 
     def abort(self, why: MeshError) -> None:
         """End the stream at once."""
+        if self._before is not None:
+            self._before.abort(why)
         self._stream.abort(why)
 
     # What the hub says.
@@ -94,6 +114,8 @@ class Work:
                     raise ProtocolViolation(
                         "the hub said something on a slot that this version does not know"
                     )
+        if self._may_end and self._answer is None:
+            self.close()
         if not self._is_closing:
             raise Unreachable("the hub has closed a slot")
 
@@ -167,8 +189,7 @@ class Work:
     async def _write(self) -> None:
         opening = pb.Open(session=self._standing.session, slot=self._number)
         await self._stream.write(pb.WorkRequest(open=opening))
-        self._slot = self._slot.after(Event.OFFER)
-        await self._stream.write(pb.WorkRequest(offer=pb.Offer()))
+        await self._offer()
         while not self._is_closing:
             await self._wake.wait()
             self._wake.clear()
@@ -179,6 +200,16 @@ class Work:
             if self._standing.draining and self._slot.is_idle and self._slot.offered:
                 await self._send_withdraw()
         await self._stream.finish()
+
+    async def _offer(self) -> None:
+        if self._before is not None:
+            await self._before.ended.wait()
+            self._before = None
+        if self._standing.draining:
+            self.withdrawn.set()
+        else:
+            self._slot = self._slot.after(Event.OFFER)
+            await self._stream.write(pb.WorkRequest(offer=pb.Offer()))
 
     async def _send_answer(self, answer: Answer) -> None:
         attempt = self._slot.attempt

@@ -53,8 +53,28 @@ class MeshSlot:
         self.heard: asyncio.Queue[pb.WorkRequest] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.opened = pb.Open()
+        self.is_over = asyncio.Event()
+        self._is_busy = False
+        self._is_retired = False
+
+    def retire(self) -> None:
+        """End the stream as soon as nothing runs on it, as a hub does when another session goes on with it."""
+        self._is_retired = True
+        self._end_if_idle()
+
+    def note(self, message: pb.WorkRequest) -> None:
+        """Take in what the spoke says."""
+        if message.WhichOneof("message") in {"last", "declined"}:
+            self._is_busy = False
+            self._end_if_idle()
+        self.heard.put_nowait(message)
+
+    def _end_if_idle(self) -> None:
+        if self._is_retired and not self._is_busy:
+            self.is_over.set()
 
     async def say(self, message: pb.WorkResponse) -> None:
+        self._is_busy |= message.HasField("assignment")
         await self._context.write(message.SerializeToString())
 
     async def say_bytes(self, body: bytes) -> None:
@@ -106,6 +126,7 @@ class MeshHub:
         self.beats: asyncio.Queue[pb.HeartbeatRequest] = asyncio.Queue()
         self.slots: asyncio.Queue[MeshSlot] = asyncio.Queue()
         self.sessions = 0
+        self._open: set[MeshSlot] = set()
         self.serials: list[str] = []  # of the certificates that registered, in their order
         self.renewals = 0
         self._directives: list[pb.Directive] = []
@@ -155,6 +176,9 @@ class MeshHub:
         (peer,) = context.auth_context()["x509_pem_cert"]
         self.serials.append(policy.serial_hex(pem.certificates(pem.split(peer))[0]))
         self.registered.put_nowait(request)
+        for slot in self._open:
+            if slot.opened.session == request.replaces:
+                slot.retire()
         return pb.RegisterResponse(
             session=self.sessions,
             heartbeat_interval=times.duration(self.heartbeat_s),
@@ -182,17 +206,26 @@ class MeshHub:
 
     async def _work(self, _: object, context: grpc.aio.ServicerContext[pb.WorkRequest, bytes]) -> None:
         slot = MeshSlot(context)
+        self._open.add(slot)
+        reading = asyncio.create_task(self._read(context, slot))
+        over = asyncio.create_task(slot.is_over.wait())
         try:
-            while isinstance(message := await context.read(), pb.WorkRequest):
-                match message.WhichOneof("message"):
-                    case "open":
-                        slot.opened = message.open
-                    case "offer":
-                        self.slots.put_nowait(slot)
-                    case _:
-                        slot.heard.put_nowait(message)
+            await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            reading.cancel()
+            over.cancel()
+            self._open.discard(slot)
             slot.ended.set()
+
+    async def _read(self, context: grpc.aio.ServicerContext[pb.WorkRequest, bytes], slot: MeshSlot) -> None:
+        while isinstance(message := await context.read(), pb.WorkRequest):
+            match message.WhichOneof("message"):
+                case "open":
+                    slot.opened = message.open
+                case "offer":
+                    self.slots.put_nowait(slot)
+                case _:
+                    slot.note(message)
 
 
 class Mesh:

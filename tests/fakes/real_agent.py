@@ -16,12 +16,15 @@ from spoke.link.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from hubspoke.clock import Clock
     from tests.fakes.engine import FakeEngine
     from tests.fakes.real_hub import RealHub
 
 
 @asynccontextmanager
-async def an_agent(hub: RealHub, name: str, engine: FakeEngine, slots: int = 2) -> AsyncIterator[Agent]:
+async def an_agent(
+    hub: RealHub, name: str, engine: FakeEngine, slots: int = 2, clock: Clock | None = None
+) -> AsyncIterator[Agent]:
     """A spoke that is listed with all its slots when the block begins, and is gone when it ends."""
     files = await hub.join(name, Role.SPOKE)
     machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
@@ -31,7 +34,7 @@ async def an_agent(hub: RealHub, name: str, engine: FakeEngine, slots: int = 2) 
         hubs=(hub.mesh,),
         slots=slots,
         version="test",
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         chance=lambda: 0.01,
     )
     async with asyncio.TaskGroup() as group:

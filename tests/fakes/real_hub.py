@@ -146,6 +146,12 @@ class RealHub:
             yield spoke
 
     @asynccontextmanager
+    async def connected_again(self, name: str) -> AsyncIterator[ScriptedSpoke]:
+        """Open another connection of a spoke, and do nothing on it yet."""
+        async with ScriptedSpoke(await self.channel(NodeFiles(self.directory / name))) as again:
+            yield again
+
+    @asynccontextmanager
     async def connected(
         self, files: NodeFiles, *models: Model, slots: int = 2, offer: bool = True
     ) -> AsyncIterator[ScriptedSpoke]:
@@ -273,9 +279,11 @@ class ScriptedSpoke:
     async def __aexit__(self, *_: object) -> None:
         await self.channel.close()
 
-    async def register(self, has: Inventory, slots: int = 2) -> None:
-        """Begin a session, and its heartbeat stream."""
-        request = pb.RegisterRequest(inventory=inventory.to_wire(has), slots=slots, agent_version="test")
+    async def register(self, has: Inventory, slots: int = 2, *, replaces: int = 0) -> None:
+        """Begin a session, and its heartbeat stream; it may go on with the one that it *replaces*."""
+        request = pb.RegisterRequest(
+            inventory=inventory.to_wire(has), slots=slots, agent_version="test", replaces=replaces
+        )
         self.session = (await self.stub.Register(request, timeout=WAIT_S)).session
         self.beats = self.stub.Heartbeat()
 

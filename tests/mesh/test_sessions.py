@@ -110,6 +110,48 @@ async def test_the_newest_session_of_a_spoke_wins(hub: RealHub) -> None:
         await asks_fine(hub, await den.open(0))
 
 
+async def test_a_session_that_replaces_another_goes_on_with_its_answers_and_orders(hub: RealHub) -> None:
+    cold = a_model("big", digest="", loaded=False)
+    async with (
+        hub.app() as app,
+        hub.spoke("den", a_model(), cold) as den,
+        AdminClient(hub.admin.directory) as admin,
+    ):
+        loading = asyncio.create_task(anext(admin.load("big")))
+        order = (await den.directives()).directives[0]
+        asked = asyncio.create_task(app.answer(HELLO))
+        busy, idle = den.slots[1], den.slots[0]
+        assignment = await busy.assignment()
+        former, beats = den.session, den.beats
+        async with hub.connected_again("den") as again:
+            await again.register(an_inventory(a_model(), cold), replaces=former)
+            # The idle slot ends well, the busy one stays until its Last.
+            assert await idle.call.read() is grpc.aio.EOF
+            assert await idle.call.code() is grpc.StatusCode.OK
+            assert (await status_of(hub, "den")).busy == 1
+            # What the older heartbeat says last still counts; then it may end.
+            result = pb.DirectiveResult(id=order.id)
+            await beats.write(pb.HeartbeatRequest(session=former, sequence=9, results=[result]))
+            await beats.done_writing()
+            async with asyncio.timeout(WAIT_S):
+                await loading
+            await busy.delta(assignment.attempt, "fine")
+            await busy.last(assignment.attempt)
+            assert (await asked).text == "fine"
+            assert await busy.call.read() is grpc.aio.EOF
+            assert await busy.call.code() is grpc.StatusCode.OK
+            await again.beat()
+            await asks_fine(hub, await again.open(0))
+
+
+async def test_a_session_cannot_replace_one_of_somebody_else_or_of_long_ago(hub: RealHub) -> None:
+    async with hub.spoke("den") as den, hub.spoke("attic") as attic, hub.connected_again("attic") as again:
+        await again.register(an_inventory(a_model()), replaces=den.session)
+        async with ends_with(SessionReplaced, "registered again"):
+            await attic.slots[0].call.read()
+        assert (await den.beat()).sequence == 2
+
+
 async def test_a_stream_of_a_session_that_never_was_is_refused(hub: RealHub) -> None:
     async with hub.spoke("den", slots=1) as den:
         den.session += 1
@@ -124,7 +166,7 @@ async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> N
     ):
         den.session, own = attic.session, den.session
         async with ends_with(SessionReplaced):
-            slot = await den.open(0)
+            slot = await den.open(0, offer=False)  # what is said after the end would make another error of it
             await slot.call.read()
         den.session = own
         await attic.beat()  # whose session goes on

@@ -19,7 +19,6 @@ from tests.fakes.mesh_hub import Mesh, MeshHub, soon
 if TYPE_CHECKING:
     import grpc
 
-HOURS_S = 3600.0
 LOAD = pb.LoadModel(engine="fake", model="cold", context_tokens=4096)
 
 
@@ -122,25 +121,20 @@ async def test_a_load_that_ends_without_a_session_is_in_the_next_inventory(mesh)
             assert registered.inventory.models[0].HasField("loaded")
 
 
-async def test_a_new_certificate_waits_for_what_the_hub_wants_done(mesh):
+async def test_what_the_hub_wants_done_goes_on_over_a_change_of_the_certificate(mesh):
     engine = FakeEngine(COLD)
-    engine.load_step = first = Gate()
+    engine.load_step = gate = Gate()
     async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, engine) as spoke:
         await hub.slot()
-        longer = pb.LoadModel(engine="fake", model="cold", context_tokens=8192)
-        hub.direct(pb.Directive(id=1, load=LOAD), pb.Directive(id=2, load=longer))
-        await soon(first.reached.wait())
-        spoke.link.move(HOURS_S)
-        engine.load_step = second = Gate()
-        first.open()
-        await soon(second.reached.wait())
-        beats = [await hub.beat_with(lambda beat: bool(beat.results))]
-        beats += [await soon(hub.beats.get()) for _ in range(3)]
-        assert not any(beat.draining for beat in beats)
-        second.open()
-        beat = await hub.beat_with(lambda beat: bool(beat.results) or beat.HasField("goodbye"))
-        assert [(result.id, result.HasField("failure")) for result in beat.results] == [(2, False)]
+        hub.direct(pb.Directive(id=1, load=LOAD))
+        await soon(gate.reached.wait())
+        spoke.link.move()
         assert (await hub.slot()).opened.session == 2
+        gate.open()
+        beat = await hub.beat_with(lambda beat: bool(beat.results))
+        assert [(beat.session, result.id, result.HasField("failure")) for result in beat.results] == [
+            (2, 1, False)
+        ]
 
 
 async def test_directives_that_cannot_be_done_say_why(mesh):
@@ -272,63 +266,65 @@ async def test_leaving_does_not_wait_for_a_hub_that_is_away(mesh):
         await soon(spoke.running)
 
 
-async def test_a_new_certificate_waits_for_an_idle_moment_and_loses_no_work(mesh):
+async def test_a_new_certificate_is_shown_while_the_old_connection_finishes_its_work(mesh):
+    engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine, slots=2) as spoke:
+        first, second = await hub.slot(), await hub.slot()
+        await first.assign(1, TINY, ASK)
+        await soon(gate.reached.wait())
+        spoke.link.move()
+        # The idle slot is there again at once, in the new session; the busy one keeps its answer.
+        await soon(second.ended.wait())
+        moved = await hub.slot()
+        assert (moved.opened.session, moved.opened.slot) == (2, second.opened.slot)
+        assert [(await soon(hub.registered.get())).replaces for _ in range(2)] == [0, 1]
+        assert spoke.link.phase is Phase.READY
+        gate.open()
+        chunks, last = await first.hear_answer()
+        assert (text_of(chunks), last.HasField("failure")) == ("AB", False)
+        again = await hub.slot()
+        assert (again.opened.session, again.opened.slot) == (2, first.opened.slot)
+
+
+async def test_a_move_that_fails_leaves_the_session_as_it_was_and_is_tried_again(mesh):
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY, script=["A"])) as spoke:
+        slot = await hub.slot()
+        hub.refusal = Unauthenticated("not now")
+        spoke.link.move()
+        await soon(hub.refused.wait())
+        assert spoke.link.phase is Phase.MOVING
+        await slot.assign(1, TINY, ASK)
+        assert text_of((await slot.hear_answer())[0]) == "A"
+        hub.refusal = None
+        assert (await hub.slot()).opened.session == 2
+
+
+async def test_a_spoke_that_is_stopped_after_it_has_moved_finishes_what_runs_on_the_old_connection(mesh):
     engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
     async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
         slot = await hub.slot()
         await slot.assign(1, TINY, ASK)
         await soon(gate.reached.wait())
-        spoke.link.move(HOURS_S)
-        assert spoke.link.phase is Phase.MOVING
+        spoke.link.move()
+        await hub.beat_with(lambda beat: beat.session == 2)
+        spoke.link.leave("stop")
+        await hub.beat_with(lambda beat: beat.draining)
         gate.open()
         chunks, _ = await slot.hear_answer()
         assert text_of(chunks) == "AB"
         await hub.beat_with(lambda beat: beat.HasField("goodbye"))
-        assert (await hub.slot()).opened.session == 2
-        assert spoke.link.phase is Phase.READY
+        await soon(spoke.running)
 
 
-async def test_a_busy_spoke_with_a_new_certificate_finishes_its_answers_however_long_they_take(
-    mesh, monkeypatch
-):
-    monkeypatch.setattr("spoke.link.session.IDLE_WAIT_S", 0.0)
-    monkeypatch.setattr("spoke.link.session.DRAIN_S", 0.0)
-    engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
-    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
-        slot = await hub.slot()
-        await slot.assign(1, TINY, ASK)
-        await soon(gate.reached.wait())
-        spoke.link.move(HOURS_S)
-        await hub.beat_with(lambda beat: beat.draining)
-        gate.open()
-        chunks, last = await slot.hear_answer()
-        assert text_of(chunks) == "AB"
-        assert not last.HasField("failure")
-        assert (await hub.slot()).opened.session == 2
-
-
-async def test_a_new_certificate_waits_no_longer_than_the_old_one_is_good_for(mesh):
-    engine = FakeEngine(TINY, script=["A", gate := Gate()])
-    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
-        slot = await hub.slot()
-        await slot.assign(1, TINY, ASK)
-        await soon(gate.reached.wait())
-        spoke.link.move(0.0)
-        _, last = await slot.hear_answer()
-        assert last.failure.reason == "draining"
-        assert (await hub.slot()).opened.session == 2
-
-
-async def test_a_spoke_that_is_stopped_while_it_moves_has_no_more_time_than_any_other(mesh, monkeypatch):
-    monkeypatch.setattr("spoke.link.session.IDLE_WAIT_S", 0.0)
+async def test_a_spoke_that_is_stopped_after_it_has_moved_has_no_more_time_than_any_other(mesh, monkeypatch):
     monkeypatch.setattr("spoke.link.session.DRAIN_S", 0.0)
     engine = FakeEngine(TINY, script=["A", gate := Gate()])
     async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
         slot = await hub.slot()
         await slot.assign(1, TINY, ASK)
         await soon(gate.reached.wait())
-        spoke.link.move(HOURS_S)
-        await hub.beat_with(lambda beat: beat.draining)
+        spoke.link.move()
+        await hub.beat_with(lambda beat: beat.session == 2)
         spoke.link.leave("stop")
         _, last = await slot.hear_answer()
         assert last.failure.reason == "draining"

@@ -25,6 +25,7 @@ def test_a_spoke_without_a_session_leaves_at_once():
 
 
 def test_a_spoke_with_a_new_certificate_comes_back():
+    assert walk(Event.WELCOMED, Event.MOVE, Event.WELCOMED) is Phase.READY
     assert walk(Event.WELCOMED, Event.MOVE, Event.ENDED, Event.WELCOMED) is Phase.READY
 
 

@@ -55,10 +55,15 @@ class RegisterRequest(_message.Message):
     INVENTORY_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
     """Work streams that it will open: 1 to 256. Required."""
     agent_version: _builtins.str
     """Version of the agent, for people. Required."""
+    replaces: _builtins.int
+    """The spoke's session that goes on in this one, over a new connection: its busy Work streams live until their Last, its
+    idle ones end, and directives are answered on the new Heartbeat. Optional: an older session ends at once when 0.
+    """
     @_builtins.property
     def inventory(self) -> _types_pb2.Inventory:
         """What the spoke has. Required."""
@@ -69,10 +74,11 @@ class RegisterRequest(_message.Message):
         inventory: _types_pb2.Inventory | None = ...,
         slots: _builtins.int = ...,
         agent_version: _builtins.str = ...,
+        replaces: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["inventory", b"inventory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "inventory", b"inventory", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "inventory", b"inventory", "replaces", b"replaces", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,7 +57,7 @@ class MeshServiceServicer:
     """
 
     def Register(self, request, context):
-        """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED.
+        """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED, unless the new one replaces it.
         Allowed: spoke.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -34,7 +34,7 @@ class MeshServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MeshServiceAsyncStub: ...
     Register: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.RegisterRequest, _mesh_pb2.RegisterResponse]
-    """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED.
+    """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED, unless the new one replaces it.
     Allowed: spoke.
     """
     Heartbeat: _grpc.StreamStreamMultiCallable[_mesh_pb2.HeartbeatRequest, _mesh_pb2.HeartbeatResponse]
@@ -52,7 +52,7 @@ class MeshServiceAsyncStub(MeshServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_mesh_pb2.RegisterRequest, _mesh_pb2.RegisterResponse]  # type: ignore[assignment]
-    """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED.
+    """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED, unless the new one replaces it.
     Allowed: spoke.
     """
     Heartbeat: _aio.StreamStreamMultiCallable[_mesh_pb2.HeartbeatRequest, _mesh_pb2.HeartbeatResponse]  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _mesh_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mesh_pb2.RegisterResponse, _abc.Awaitable[_mesh_pb2.RegisterResponse]]:
-        """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED.
+        """Starts a session. A spoke's newest session wins: streams of an older one end ABORTED, unless the new one replaces it.
         Allowed: spoke.
         """
 
