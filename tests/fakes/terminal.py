@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT_S: Final = 20.0
+INSIST_S = 2.0
 """Longest wait for anything that a test expects to see."""
 
 COLUMNS: Final = 100
@@ -54,9 +55,26 @@ class Terminal:
 
     def until(self, sign: str) -> str:
         """Read until *sign* is shown, and give all that was shown since the last time, without colours."""
-        ends_at = time.monotonic() + WAIT_S
+        found = self._found(sign, WAIT_S)
+        assert found is not None, f"no {sign!r} after: {self.shown[self._seen :]!r}"
+        return found
+
+    def insist(self, key: str, sign: str) -> str:
+        """Press *key*, again and again as people do when nothing happens, until *sign* is shown.
+
+        Python's own line editor misses a signal that comes just after it has shown a key and before it waits for the next.
+        """
+        for _ in range(round(WAIT_S / INSIST_S)):
+            self.type(key)
+            if (found := self._found(sign, INSIST_S)) is not None:
+                return found
+        raise AssertionError(f"no {sign!r} after: {self.shown[self._seen :]!r}")
+
+    def _found(self, sign: str, wait_s: float) -> str | None:
+        ends_at = time.monotonic() + wait_s
         while (place := self.shown.find(sign, self._seen)) < 0:
-            assert self._read(ends_at - time.monotonic()), f"no {sign!r} after: {self.shown[self._seen :]!r}"
+            if not self._read(ends_at - time.monotonic()):
+                return None
         before, self._seen = self._seen, place + len(sign)
         return self.shown[before : self._seen]
 
