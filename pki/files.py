@@ -270,9 +270,11 @@ class NodeFiles:
             return None
 
     def end_joining(self) -> None:
-        """Forget a join that came to nothing, with its key."""
+        """Forget a join that is over, with its key."""
+        self.token.unlink(
+            missing_ok=True
+        )  # first: a key that is in use already is not asked for again, a token would be
         self.next_key.unlink(missing_ok=True)
-        self.token.unlink(missing_ok=True)
 
     def load_generation(self) -> int:
         """Read which generation of the anchors this node holds; 0 when that is not known."""
