@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
+from hub.store.database import Database
+from hub.store.nodes import Certified, NodeStore
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.api.enrolment.v1 import enrolment_pb2 as enrolment_pb
@@ -22,13 +25,19 @@ from hubspoke.clock import SystemClock
 from hubspoke.credentials import anonymous_credentials
 from hubspoke.errors import AlreadyEnrolled, MeshError, PermissionDenied, Unauthenticated
 from hubspoke.rejoin import valid_identity
-from hubspoke.types import Message, NodeInfo, NodeState, Request, Speaker
+from hubspoke.types import HostMemory, Message, NodeInfo, NodeState, Request, Speaker
 from hubspoke.wire import status
-from pki import keys
+from pki import keys, policy
+from pki.credential import Credential
 from pki.files import NodeFiles
-from pki.identity import Role
+from pki.identity import Identity, NodeName, Role
 from pki.proof import prove
+from spoke.agent import Agent
+from spoke.gpu.none import NoGpus
+from spoke.link.machine import Machine
 from tests.fakes.clock import MovableClock
+from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import a_model as engine_model
 from tests.fakes.real_hub import WAIT_S, RealHub, real_hub
 
 if TYPE_CHECKING:
@@ -327,9 +336,6 @@ async def test_a_certificate_that_ends_while_a_stream_runs_ends_the_stream(
 
 
 async def test_what_another_process_changes_in_the_store_is_heard(hub: RealHub) -> None:
-    from hub.store.database import Database  # noqa: PLC0415  # the other process
-    from hub.store.nodes import NodeStore  # noqa: PLC0415  # as above
-
     files = await hub.join("laptop", Role.APP)
     async with MeshClient(files.directory) as client:
         await client.models()
@@ -347,6 +353,46 @@ async def works(client: MeshClient) -> bool:
     except Unauthenticated:
         return False
     return True
+
+
+async def test_an_agent_whose_certificate_has_ended_is_in_the_mesh_again_without_anybody(
+    hub: RealHub,
+) -> None:
+    files = await away_since_yesterday(hub, "den", Role.SPOKE)
+    machine = Machine([FakeEngine(engine_model())], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
+    agent = Agent(files, machine, hubs=(), slots=1, version="test", clock=SystemClock(), chance=lambda: 0.01)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(agent.run())
+        await hub.is_listed("den", 1)
+        task.cancel()
+    assert (await node(hub, "den")).generation == 2
+
+
+async def test_an_app_whose_certificate_has_ended_asks_as_ever(hub: RealHub) -> None:
+    files = await away_since_yesterday(hub, "laptop", Role.APP)
+    async with MeshClient(files.directory) as client:
+        await client.models()
+
+
+async def away_since_yesterday(hub: RealHub, name: str, role: Role) -> NodeFiles:
+    """A node that the hub knows, and whose certificate has ended an hour ago."""
+    identity, key = Identity(role, NodeName(name)), keys.new_key()
+    made_at = SystemClock().now() - timedelta(hours=25)
+    chain = hub.made.hub.authorities.load_node_issuer().issue_node(key.public_key(), identity, now=made_at)
+    certified = Certified(
+        identity=identity,
+        serial=policy.serial_hex(chain.leaf),
+        public_key=keys.public_bytes(key.public_key()),
+        chain_pem=chain.pem,
+        expires_at=chain.leaf.not_valid_after_utc.timestamp(),
+    )
+    database = await Database.open(hub.made.hub.state)
+    await NodeStore(database).adopt(certified, made_at.timestamp())
+    await database.close()
+    files = NodeFiles(hub.directory / name)
+    files.save(Credential(key, chain), hub.made.hub.anchors.read_bytes(), generation=1)
+    files.save_addresses(hub.admin.load_addresses())
+    return files
 
 
 async def error_of(call: Awaitable[object]) -> MeshError:

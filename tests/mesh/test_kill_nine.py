@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.store.database import Database
+from hub.store.nodes import NodeStore
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.clock import SystemClock
@@ -153,9 +155,6 @@ async def renewed(hub: RealHub, files: NodeFiles, current: StoredIdentity) -> St
 
 
 async def nodes_in(hub: RealHub) -> dict[str, tuple[NodeState, int]]:
-    from hub.store.database import Database  # noqa: PLC0415  # a second look at a running hub's file
-    from hub.store.nodes import NodeStore  # noqa: PLC0415  # as above
-
     database = await Database.open(hub.directory / "hub" / "state.db")
     nodes = await NodeStore(database).nodes()
     await database.close()
