@@ -94,12 +94,11 @@ def events_of(hub: RealHub) -> list[dict[str, object]]:
 
 async def noted(hub: RealHub, event: str) -> dict[str, object]:
     """Wait until *event* is in the audit log, which its own thread writes, and give the newest."""
+    found: list[dict[str, object]] = []
     async with asyncio.timeout(WAIT_S):
-        while True:
-            found = [line for line in events_of(hub) if line["event"] == event]
-            if found:
-                return found[-1]
-            await asyncio.sleep(0)
+        while not found:
+            found = [line for line in await asyncio.to_thread(events_of, hub) if line["event"] == event]
+    return found[-1]
 
 
 class Joiner:
