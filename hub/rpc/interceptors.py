@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import grpc
 from cryptography import x509
+from google.protobuf.message import DecodeError
 
 from hub.audit import refusal_of
 from hub.rpc.access import ENROL_PORT, MESH_PORT
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
     Behaviour = Callable[[Any, Context], Awaitable[Any]]
     Guard = Callable[[Context], AbstractContextManager[Context]]
+    Read = Callable[[Any], Any]
     Note = Callable[[MeshError, Context, str], None]
 
 log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ class Gate(grpc.aio.ServerInterceptor):
             return wrapped
         handler = await continuation(details)
         if handler is None:  # without a handler of ours gRPC answers UNIMPLEMENTED, to strangers too
-            return grpc.unary_unary_rpc_method_handler(self._wrap(_deny, method))
+            return grpc.unary_unary_rpc_method_handler(self._wrap(_deny, method, _unread))
         self._wrapped[method] = wrapped = self._wrap_handler(handler, method)
         return wrapped
 
@@ -96,21 +98,24 @@ class Gate(grpc.aio.ServerInterceptor):
         for shape, make in SHAPES.items():
             behaviour = getattr(handler, shape)
             if behaviour:
+                read = _strict(handler.request_deserializer)
+                # gRPC would read the one message of a caller before anybody has asked who that is; the others wait.
+                is_stream = shape.startswith("stream")
                 return make(
-                    self._wrap(behaviour, method),
-                    request_deserializer=handler.request_deserializer,
+                    self._wrap(behaviour, method, _unread if is_stream else read),
+                    request_deserializer=read if is_stream else None,
                     response_serializer=handler.response_serializer,
                 )
         raise TypeError(f"{method} has a handler of no known shape")
 
-    def _wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _wrap(self, behaviour: Behaviour, method: str, read: Read) -> Behaviour:
         guard = self._guard(method)
 
         async def guarded(request: Any, context: Context) -> Any:
             try:
                 try:
                     with guard(context) as served:
-                        return await behaviour(request, served)
+                        return await behaviour(read(request), served)
                 except MeshError as error:
                     self._note(error, context, method)
                     raise
@@ -206,6 +211,24 @@ async def _abort(context: Context, error: MeshError) -> None:
     except TimeoutError as stalled:
         # The caller reads nothing, so it does not hear of the end either; this ends the call all the same.
         raise asyncio.CancelledError from stalled
+
+
+def _strict(read: Read | None) -> Read:
+    """Have *read* refuse what is no message with an error of ours: that is no defect."""
+    if read is None:
+        return _unread
+
+    def strictly(data: Any) -> Any:
+        try:
+            return read(data)
+        except DecodeError as error:
+            raise InvalidRequest("these bytes are no message of this call") from error
+
+    return strictly
+
+
+def _unread(request: Any) -> Any:
+    return request
 
 
 async def _deny(_request: Any, _context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.core.rates import Rate, Rates
@@ -60,7 +61,7 @@ class StrangerLimits:
 
     def check(self, address: str, context: Context) -> Attempt:
         """Count a call and give the block that it runs in, with *context* to serve with; raise RateLimited when it is one too many."""
-        now = self._clock.monotonic()
+        now, address = self._clock.monotonic(), network(address)
         _require(self._calls, address, now)
         _refuse_after(self._failed.wait_s(address, now))
         _refuse_after(self._all_failed.wait_s(EVERYBODY, now))
@@ -71,6 +72,17 @@ class StrangerLimits:
         now = self._clock.monotonic()
         self._failed.take(address, now)
         self._all_failed.take(EVERYBODY, now)
+
+
+def network(address: str) -> str:
+    """Give what counts as one address: of IPv6 the half that a network has, for a machine may choose the other as it likes."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or IPv6Address(int(ip) >> 64 << 64))
 
 
 class Attempt:

@@ -100,7 +100,8 @@ def _entries(files: LogFiles) -> Iterator[tuple[bytes, dict[str, str | int]]]:
 
 
 def _is_of(fields: dict[str, str | int], node: str | None) -> bool:
-    return node is None or node in {fields.get("node"), str(fields.get("identity", "")).rpartition("/")[2]}
+    named = {fields.get("node"), fields.get("peer"), str(fields.get("identity", "")).rpartition("/")[2]}
+    return node is None or node in named
 
 
 def _is_kind(event: str, wanted: str | None) -> bool:
