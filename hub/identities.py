@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 PEERS_CACHED_MAX: Final = 4_096
 
+CATCH_UP_S: Final = 0.1
+"""For each node, of the time over which they spread: a renewal takes a hub some milliseconds."""
+
 REFUSED: Final = (
     "this identity is not accepted; whoever runs the mesh sees why with `hubspoke nodes list`, and can unlock it or make a "
     "new token"
@@ -102,9 +105,14 @@ class Identities:
         return self._trust.generation
 
     @property
-    def issuer_pem(self) -> bytes:
-        """The authority that signs nodes now."""
-        return pem.write((self._trust.issuer.certificate,))
+    def clients_pem(self) -> bytes:
+        """The authorities whose certificates count now."""
+        return self._trust.clients_pem
+
+    @property
+    def catch_up_within_s(self) -> float:
+        """In how many seconds nodes should take over what is new: those who hear it together spread over that."""
+        return CATCH_UP_S * len(self._nodes)
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
@@ -172,6 +180,10 @@ class Identities:
             await self._store.ack(name, held_generation)
             self._audit.note("bundle.ack", node=name, generation=held_generation)
             self.know(replace(self._nodes[name], bundle_generation=held_generation))
+
+    def should_renew(self, peer: Peer) -> bool:
+        """Whether *peer*'s certificate is of an issuer that does not sign any more, and is about to go."""
+        return peer.issuer != policy.key_id(self._trust.issuer.certificate)
 
     async def revoke(self, name: str, by: str) -> NodeRecord:
         """End a node for good, and its calls at once; raise UnknownNode. Only a new token lets the name in again."""

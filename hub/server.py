@@ -13,6 +13,7 @@ import grpc
 
 from hub.admissions import Admissions
 from hub.audit import Audit
+from hub.authorities import Authorities
 from hub.certificate import Certificate
 from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
@@ -24,6 +25,7 @@ from hub.keys import Keys
 from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.rpc.admin import AdminService
+from hub.rpc.authorities import AuthoritiesService
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
@@ -44,8 +46,8 @@ from hubspoke import notify
 from hubspoke.channel import COMMON_OPTIONS, KEEPALIVE_OPTIONS
 from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.address import address
+from pki.authority_files import ROOT
 from pki.errors import UnsafeKeyFile
-from pki.files import ROOT
 from pki.hosts import machine_hosts
 from pki.policy import serial_hex
 from pki.tokens import ADDRESSES_MAX
@@ -125,6 +127,7 @@ class Parts:
     dispatch: Dispatch
     upkeep: Upkeep
     held: HeldTasks
+    authorities: Authorities
 
 
 @asynccontextmanager
@@ -158,9 +161,12 @@ async def running(
             dispatch,
             upkeep,
             HeldTasks(sessions),
+            Authorities(files, clock, identities, certificate, live=live, audit=audit),
         )
         servers = Servers(told.hub, certificate, parts)
         listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
+        if listener is not None:
+            parts.authorities.followers.append(listener.look)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_sweep(sessions)),
@@ -188,7 +194,7 @@ class Servers:
 
     def __init__(self, settings: HubConfig, certificate: Certificate, parts: Parts) -> None:
         clock, identities, audit = parts.clock, parts.identities, parts.audit
-        self._hub_name = certificate.hub_name
+        self._hub_name = certificate.identity.identity.name
         self._mesh = grpc.aio.server(
             interceptors=(mesh_gate(identities, parts.live, NodeLimits(clock), audit),),
             options=(*COMMON_OPTIONS, *SERVER_OPTIONS, *MESH_OPTIONS),
@@ -206,7 +212,7 @@ class Servers:
             options=enrol_options,
             maximum_concurrent_rpcs=ENROL_CALLS_MAX,
         )
-        mesh_credentials = certificate.server_credentials(identities.issuer_pem)
+        mesh_credentials = certificate.server_credentials(identities.clients_pem)
         enrol_credentials = certificate.server_credentials(None)
         self.ports = Ports(
             mesh=_bind(self._mesh, settings.listen, settings.mesh_port, mesh_credentials),
@@ -250,6 +256,7 @@ class Servers:
             dispatch,
             parts.held,
             store=parts.store,
+            identities=identities,
             clock=clock,
             audit=parts.audit,
             hub_name=self._hub_name,
@@ -258,6 +265,7 @@ class Servers:
         ModelsService(parts.upkeep, parts.audit).add_to(self._mesh)
         KeysService(parts.keys, parts.audit).add_to(self._mesh)
         NodesService(identities, parts.admissions).add_to(self._mesh)
+        AuthoritiesService(parts.authorities).add_to(self._mesh)
         AdminService(sessions, parts.admissions, clock, self._enrol_addresses).add_to(self._mesh)
 
 

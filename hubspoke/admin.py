@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from hubspoke.api.admin.v1 import admin_pb2 as pb
 from hubspoke.api.admin.v1.admin_pb2_grpc import AdminServiceStub
+from hubspoke.api.authorities.v1 import authorities_pb2 as authorities_pb
+from hubspoke.api.authorities.v1.authorities_pb2_grpc import AuthoritiesServiceStub
 from hubspoke.api.keys.v1 import keys_pb2 as keys_pb
 from hubspoke.api.keys.v1.keys_pb2_grpc import KeysServiceStub
 from hubspoke.api.models.v1 import models_pb2 as models_pb
@@ -17,7 +19,7 @@ from hubspoke.api.nodes.v1.nodes_pb2_grpc import NodesServiceStub
 from hubspoke.client import CALL_TIMEOUT_S, MeshClient
 from hubspoke.connection import whole
 from hubspoke.types import InMemory, Pulled, SpokeId
-from hubspoke.wire import enums, fleet, keys, nodes, times, upkeep
+from hubspoke.wire import authorities, enums, fleet, keys, nodes, times, upkeep
 from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
@@ -26,9 +28,21 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from hubspoke.types import IssuedKey, KeyInfo, KeyPlan, LoadEvent, NodeInfo, PullEvent, SpokeStatus
+    from hubspoke.types import (
+        AuthoritiesInfo,
+        IssuedKey,
+        KeyInfo,
+        KeyPlan,
+        LoadEvent,
+        NodeInfo,
+        PullEvent,
+        SpokeStatus,
+    )
     from pki.identity import Role
+    from pki.rotation import Kind, Phase
 
+ROTATION_TIMEOUT_S: Final = 30.0
+"""Longer than the hub waits between two swaps of what its ports show."""
 UNLOAD_TIMEOUT_S: Final = 60.0
 DELETE_TIMEOUT_S: Final = 90.0
 """Longer than the hub waits for a spoke, so that its own word on it arrives."""
@@ -70,6 +84,47 @@ class AdminClient(MeshClient):
 
         response = await self._connection.call(ask)
         return IssuedToken(response.token, times.moment(response.expires_at, "expires_at"))
+
+    async def authorities(self) -> AuthoritiesInfo:
+        """Say what signs what and until when, which nodes hold what, and what is being exchanged."""
+        return authorities.from_wire((await self._connection.call(_get_authorities)).authorities)
+
+    async def begin_rotation(self, kind: Kind, fingerprint: str) -> AuthoritiesInfo:
+        """Begin an exchange with what `pki.succession.prepare` has made beside the hub; raise RotationRefused."""
+        with sendable():
+            request = authorities_pb.BeginRotationRequest(
+                kind=enums.ROTATION_KIND.to_wire(kind), fingerprint=fingerprint
+            )
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[authorities_pb.BeginRotationResponse]:
+            return AuthoritiesServiceStub(channel).BeginRotation(request, timeout=ROTATION_TIMEOUT_S)
+
+        return authorities.from_wire((await self._connection.call(ask)).authorities)
+
+    async def advance_rotation(
+        self, kind: Kind, phase: Phase, *, force: bool = False
+    ) -> tuple[AuthoritiesInfo, tuple[str, ...]]:
+        """Go on from *phase*, and say who was left behind; raise RotationRefused while nodes are not ready, unless *force*."""
+        request = authorities_pb.AdvanceRotationRequest(
+            kind=enums.ROTATION_KIND.to_wire(kind), phase=enums.ROTATION_PHASE.to_wire(phase), force=force
+        )
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[authorities_pb.AdvanceRotationResponse]:
+            return AuthoritiesServiceStub(channel).AdvanceRotation(request, timeout=ROTATION_TIMEOUT_S)
+
+        response = await self._connection.call(ask)
+        return authorities.from_wire(response.authorities), tuple(response.left_behind)
+
+    async def roll_back_rotation(self, kind: Kind, phase: Phase) -> AuthoritiesInfo:
+        """Turn round from *phase*; raise RotationRefused."""
+        request = authorities_pb.RollBackRotationRequest(
+            kind=enums.ROTATION_KIND.to_wire(kind), phase=enums.ROTATION_PHASE.to_wire(phase)
+        )
+
+        def ask(channel: grpc.aio.Channel) -> Awaitable[authorities_pb.RollBackRotationResponse]:
+            return AuthoritiesServiceStub(channel).RollBackRotation(request, timeout=ROTATION_TIMEOUT_S)
+
+        return authorities.from_wire((await self._connection.call(ask)).authorities)
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
         """List everybody who is or was in the mesh, and who waits to be approved, by name."""
@@ -198,6 +253,11 @@ class AdminClient(MeshClient):
             return KeysServiceStub(channel).RevokeKey(request, timeout=CALL_TIMEOUT_S)
 
         return keys.info_from_wire((await self._connection.call(ask)).key)
+
+
+def _get_authorities(channel: grpc.aio.Channel) -> Awaitable[authorities_pb.GetAuthoritiesResponse]:
+    request = authorities_pb.GetAuthoritiesRequest()
+    return AuthoritiesServiceStub(channel).GetAuthorities(request, timeout=CALL_TIMEOUT_S)
 
 
 def _list_keys(channel: grpc.aio.Channel) -> Awaitable[keys_pb.ListKeysResponse]:

@@ -15,7 +15,7 @@ from hubspoke.channel import dial
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import EngineProtocol, EngineTruncated, Unreachable
 from hubspoke.rejoin import valid_identity
-from hubspoke.renewal import due_in_s, keep_fresh, try_to_renew
+from hubspoke.renewal import News, due_in_s, keep_fresh, try_to_renew
 from hubspoke.wire import status
 
 if TYPE_CHECKING:
@@ -68,10 +68,16 @@ class Connection:
             self._line = _Line(await self._dial(self._identity))
             opening.push_async_callback(self._close)
             # First of all: a command that is over in a moment would never get to it beside its work.
-            if due_in_s(self._identity, self._clock.now(), self._chance()) == 0:
-                await try_to_renew(self._identity, self._renew, self._clock)
+            is_due = due_in_s(self._identity, self._clock.now(), self._chance()) == 0
+            await try_to_renew(self._identity, self._renew if is_due else self._catch_up, self._clock)
             # No TaskGroup: it would wrap the errors of the caller's own block into an ExceptionGroup.
-            renewal = keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
+            renewal = keep_fresh(
+                self._identity,
+                self._renew,
+                clock=self._clock,
+                chance=self._chance,
+                news=News(self._catch_up, polls=True),
+            )
             self._renewal = asyncio.create_task(renewal, name="renewal")
             self._renewal.add_done_callback(_tell_of_defect)
             opening.pop_all()
@@ -128,6 +134,11 @@ class Connection:
             if self._line.channel is failed:
                 # Read anew: it may have ended meanwhile, or another process may have renewed it.
                 await self._switch(await valid_identity(self._files, self._clock))
+
+    async def _catch_up(self) -> StoredIdentity:
+        """Take over roots and issuers that the hub has exchanged, if it has."""
+        should_renew = await self.call(lambda channel: enrol.catch_up(channel, self._files, self._clock))
+        return await self._renew() if should_renew else self._identity
 
     async def _renew(self) -> StoredIdentity:
         current = self._identity

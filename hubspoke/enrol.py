@@ -24,7 +24,7 @@ from hubspoke.errors import (
     Unreachable,
 )
 from hubspoke.wire import status, times
-from pki import bundle, keys, policy
+from pki import bundle, keys, pem, policy
 from pki.address import parse_address
 from pki.errors import BadAddress, PkiError
 from pki.files import HubAddresses, NodeFiles
@@ -136,6 +136,25 @@ async def renew(
     )
 
 
+async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) -> bool:
+    """Take over the roots that the hub has now, tell it so, and say whether it wants the certificate renewed."""
+    hub = IdentityServiceStub(channel)
+    held = await asyncio.to_thread(files.load_generation)
+    try:
+        response = await hub.GetBundle(
+            identity_pb.GetBundleRequest(held_generation=held), timeout=RENEW_TIMEOUT_S
+        )
+        if response.bundle_generation != held:
+            await asyncio.to_thread(
+                files.save_anchors, response.anchors, response.bundle_generation, now=clock.now()
+            )
+            stored = identity_pb.GetBundleRequest(held_generation=response.bundle_generation)
+            await hub.GetBundle(stored, timeout=RENEW_TIMEOUT_S)
+    except grpc.aio.AioRpcError as failure:
+        raise status.error_of(failure) from failure
+    return response.renew
+
+
 async def adopted(
     membership: enrolment.Membership,
     files: NodeFiles,
@@ -191,7 +210,9 @@ async def _membership(
 def _check(membership: enrolment.Membership, token: JoinToken, roles: frozenset[Role]) -> None:
     """Raise unless the answer is what the token was for; whether it belongs to our key, `adopt` checks."""
     who = _identity(membership.certificate_chain)
-    bundle.require_anchored(bundle.parse_chain(membership.certificate_chain), (token.root,))
+    # While roots are exchanged, the certificate may lead to the one that comes; the hub that says so was verified by ours.
+    if pem.write((token.root,)) not in membership.anchors:
+        raise ProtocolViolation("the hub's answer is for another mesh than the token; ask for a new token")
     if who.name != membership.name:
         raise ProtocolViolation("the hub's answer and its certificate name different nodes; update the hub")
     if who.role not in roles:
@@ -234,7 +255,10 @@ def why_not(address: Address, failure: grpc.aio.AioRpcError) -> str:
     """Say why no hub has answered at *address*."""
     details = failure.details() or ""
     if any(sign in details for sign in _NOT_THE_HUB):
-        return f"{address} is not the hub of this mesh, or the clock of one of the two is wrong; nothing was sent"
+        return (
+            f"{address} is not the hub of this mesh, or has another root by now than when the token was made or this machine "
+            "last came, or the clock of one of the two is wrong; nothing was sent. If it is the hub, ask for a new token"
+        )
     return f"{address} does not answer; is hub-server running there, and its enrol port open?"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.backoff import Backoff
 from hubspoke.errors import MeshError
 from pki.errors import PkiError
-from pki.rotation import Stage, renew_at, stage
+from pki.lifetime import Stage, renew_at, stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,13 +20,47 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from pki.credential import StoredIdentity
 
+Ask: TypeAlias = "Callable[[], Awaitable[StoredIdentity]]"
+
 RETRY: Final = Backoff(base_s=30.0, cap_s=600.0)
 SLEEP_S_MAX: Final = 600.0
 """Longest nap between two looks at the clock: a machine that was suspended must not sleep on for hours."""
+WITHIN_S_MAX: Final = 30.0
+"""Longest time within which many who hear something new at once ask for it one after the other."""
 
 _LEVELS: Final = {Stage.LATE: logging.WARNING, Stage.CRITICAL: logging.ERROR, Stage.EXPIRED: logging.ERROR}
 
 log = logging.getLogger(__name__)
+
+
+class News:
+    """That the mesh has other roots or issuers than this node knows, as soon as somebody has told.
+
+    *ask* gets them, renews the certificate if that has to be, and gives the one in use. With *polls* nobody tells, and it is
+    worth asking now and then.
+    """
+
+    def __init__(self, ask: Ask, *, polls: bool = False) -> None:
+        self.ask = ask
+        self._polls = polls
+        self._told = asyncio.Event()
+        self._within_s = 0.0
+
+    def tell(self, within_s: float) -> None:
+        """Say that there are some, which should be asked for *within_s* seconds; a spread for when many hear it at once."""
+        self._within_s = min(within_s, WITHIN_S_MAX)
+        self._told.set()
+
+    async def heard(self, wait_s: float, chance: Callable[[], float]) -> bool:
+        """Wait for news, *wait_s* at most, and say whether to ask now."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._told.wait()
+        if self._told.is_set():
+            await asyncio.sleep(self._within_s * chance())
+            self._told.clear()
+            return True
+        return self._polls
 
 
 def due_in_s(identity: StoredIdentity, now: datetime, chance: float) -> float:
@@ -39,15 +74,17 @@ async def keep_fresh(
     *,
     clock: Clock,
     chance: Callable[[], float],
+    news: News | None = None,
 ) -> Never:
     """Call *renew* whenever the certificate in use is due, and again with back-off until it succeeds; for ever.
 
-    *renew* gets the next certificate and brings it into use. A hub that is away costs nothing but a log line.
+    *renew* gets the next certificate and brings it into use. A hub that is away costs nothing but a log line. When there is
+    *news*, the hub is asked what it is.
     """
     while True:
-        await _sleep_until_due(identity, clock, chance())
+        asks = await _until_due(identity, clock, chance, news)
         failures = 0
-        while (fresh := await try_to_renew(identity, renew, clock)) is None:
+        while (fresh := await try_to_renew(identity, asks or renew, clock)) is None:
             failures += 1
             await asyncio.sleep(RETRY.delay_s(failures, chance))
         identity = fresh
@@ -63,12 +100,19 @@ async def try_to_renew(
         level = _LEVELS.get(stage(identity.not_before, identity.not_after, clock.now()), logging.INFO)
         log.log(level, "renewal failed", extra={"ends_at": identity.not_after.isoformat(), "why": str(error)})
         return None
-    log.info("renewed", extra={"serial": fresh.serial, "ends_at": fresh.not_after.isoformat()})
+    if fresh.serial != identity.serial:
+        log.info("renewed", extra={"serial": fresh.serial, "ends_at": fresh.not_after.isoformat()})
     return fresh
 
 
-async def _sleep_until_due(identity: StoredIdentity, clock: Clock, chance: float) -> None:
-    left_s = due_in_s(identity, clock.now(), chance)
-    while left_s > 0:
-        await asyncio.sleep(min(left_s, SLEEP_S_MAX))
-        left_s = due_in_s(identity, clock.now(), chance)
+async def _until_due(
+    identity: StoredIdentity, clock: Clock, chance: Callable[[], float], news: News | None
+) -> Ask | None:
+    """Wait until the certificate is due, or until there are news, in which case give whom to ask for them."""
+    due_at = chance()
+    while (left_s := due_in_s(identity, clock.now(), due_at)) > 0:
+        if news is None:
+            await asyncio.sleep(min(left_s, SLEEP_S_MAX))
+        elif await news.heard(min(left_s, SLEEP_S_MAX), chance):
+            return news.ask
+    return None

@@ -11,6 +11,8 @@ PkiError
 ├── WrongPassphrase     the key is encrypted, and not with this passphrase
 ├── WeakPassphrase      too short to protect a key that leaves the machine
 ├── IssuerExpired       the certificate that should sign is over
+├── NoSuchStep          an exchange of authorities cannot go on like that
+├── RootKeyMissing      the root's key is not where it is looked for
 ├── PeerRefused         a certificate that TLS accepts and the mesh does not
 ├── UnsafeKeyFile       others could read or replace the key
 ├── AlreadyInitialised  there are keys that must not be overwritten
@@ -94,7 +96,19 @@ class WeakPassphrase(PkiError):
 class IssuerExpired(PkiError):
     """The certificate that should sign is over, or ends at this very moment."""
 
-    remedy = "make a new issuing certificate with the root key"
+    remedy = "make a new one: `hubspoke pki rotate node-issuing`, `hub-issuing` or `root`"
+
+
+class NoSuchStep(PkiError):
+    """An exchange of authorities cannot go on like that from where it is."""
+
+    remedy = "`hubspoke pki status` shows what is under way"
+
+
+class RootKeyMissing(PkiError):
+    """The root's key is not where it is looked for, which is as it should be while nobody needs it."""
+
+    remedy = "bring it back from where it is kept, and name the file with --root-key"
 
 
 @unique

@@ -1,16 +1,14 @@
 """Where keys and certificates lie on disk.
 
     hub/                        one per hub              <node>/       one per identity
-    ├── pki/                    the authorities          ├── identity.pem   key, leaf, chain
-    │   ├── root.key, root.pem                           ├── next.key       asked for, not yet certified
-    │   ├── hub-issuing.key, .pem                        ├── anchors.pem    whom to trust
-    │   ├── node-issuing.key, .pem                       └── hub.json       where the hubs are
-    │   └── admin.pem           the first admin's chain
-    ├── identity.pem            key, leaf, chain
-    ├── gateway.pem             key, leaf, chain
-    ├── anchors.pem             what nodes trust
-    └── state.db                                         ├── generation     which anchors those are
+    ├── pki/                    authorities              ├── identity.pem   key, leaf, chain
+    ├── identity.pem            key, leaf, chain         ├── next.key       asked for, not yet certified
+    ├── gateway.pem             key, leaf, chain         ├── anchors.pem    whom to trust
+    ├── anchors.pem             what nodes trust         ├── generation     which anchors those are
+    └── state.db                                         ├── hub.json       where the hubs are
                                                          └── join.token     while it waits to be let in
+
+What is in `pki/` stands in `pki.authority_files`.
 
 Files with a key have mode 0600, the others 0644. Key and certificate are one file, so that they change
 together. What is missing or damaged raises `NotInitialised`, `NotEnrolled`, `BadKey` or `BadBundle`, and
@@ -29,91 +27,10 @@ from cryptography import x509
 
 from pki import bundle, disk, keys, pem
 from pki.address import Address, parse_address
-from pki.authority import Authority, HubIssuer, NodeIssuer, Root
-from pki.bundle import Chain
+from pki.authority_files import AuthorityFiles, naming
 from pki.credential import Credential, StoredIdentity
-from pki.errors import (
-    BadAddress,
-    BadBundle,
-    BadIdentity,
-    BadKey,
-    NotEnrolled,
-    NotInitialised,
-    WrongPassphrase,
-)
+from pki.errors import BadAddress, BadBundle, NotEnrolled
 from pki.keys import PrivateKey
-
-ROOT = "root"
-HUB_ISSUING = "hub-issuing"
-NODE_ISSUING = "node-issuing"
-ADMIN = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorityFiles:
-    """The directory of a hub's authorities. It exists if and only if the hub is initialised."""
-
-    directory: Path
-
-    def key(self, name: str) -> Path:
-        """Say where the key of the authority *name* is; the root's may be moved offline."""
-        return self.directory / f"{name}.key"
-
-    def certificate(self, name: str) -> Path:
-        """Say where the certificate of the authority *name* is."""
-        return self.directory / f"{name}.pem"
-
-    def save(self, name: str, authority: Authority, *, passphrase: bytes | None = None) -> None:
-        """Write a new authority; FileExistsError rather than overwrite one."""
-        key_pem = keys.key_to_pem(authority.key, passphrase)
-        disk.create(self.key(name), key_pem, mode=disk.SECRET_MODE)
-        certificate_pem = pem.write((authority.certificate,))
-        disk.create(self.certificate(name), certificate_pem, mode=disk.PUBLIC_MODE)
-
-    def load_root(self, passphrase: bytes | None) -> Root:
-        """Read the root. Also raises `WrongPassphrase`."""
-        return Root(*self._load(ROOT, passphrase))
-
-    def load_hub_issuer(self) -> HubIssuer:
-        """Read what signs servers."""
-        return HubIssuer(*self._load(HUB_ISSUING))
-
-    def load_node_issuer(self) -> NodeIssuer:
-        """Read what signs clients."""
-        return NodeIssuer(*self._load(NODE_ISSUING))
-
-    def load_certificate(self, name: str) -> x509.Certificate:
-        """Read the certificate of an authority, for which no key is needed."""
-        self.require()
-        path = self.certificate(name)
-        with _naming(path):
-            (certificate, *more) = pem.certificates(pem.split(disk.read_public(path)))
-            bundle.require_authority(certificate)
-            if more:
-                raise BadBundle("there is more than one certificate")
-        return certificate
-
-    def save_admin(self, chain: Chain) -> None:
-        """Write whom the hub is to know from the start."""
-        disk.create(self.certificate(ADMIN), chain.pem, mode=disk.PUBLIC_MODE)
-
-    def load_admin(self) -> Chain:
-        """Read the chain of the first admin, as it was issued then."""
-        self.require()
-        path = self.certificate(ADMIN)
-        with _naming(path):
-            return bundle.parse_chain(disk.read_public(path))
-
-    def require(self) -> None:
-        """Raise `NotInitialised` if there are no authorities."""
-        if not self.directory.is_dir():
-            raise NotInitialised(f"there are no keys in {self.directory}")
-
-    def _load(self, name: str, passphrase: bytes | None = None) -> tuple[PrivateKey, x509.Certificate]:
-        certificate = self.load_certificate(name)
-        path = self.key(name)
-        with _naming(path):
-            return keys.key_from_pem(disk.read_secret(path), passphrase), certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +56,7 @@ class HubFiles:
 
     @property
     def anchors(self) -> Path:
-        """The roots that nodes are to trust."""
+        """The roots that nodes are to trust, for people and their programs."""
         return self.directory / "anchors.pem"
 
     @property
@@ -158,7 +75,7 @@ class HubFiles:
     def load_identity(self) -> StoredIdentity:
         """Read who this hub is."""
         self.authorities.require()
-        with _naming(self.identity):
+        with naming(self.identity):
             return StoredIdentity.of(Credential.parse(disk.read_secret(self.identity)))
 
     def save_identity(self, credential: Credential) -> None:
@@ -168,7 +85,7 @@ class HubFiles:
     def load_gateway(self) -> Credential:
         """Read the HTTP gateway's key and chain."""
         self.authorities.require()
-        with _naming(self.gateway):
+        with naming(self.gateway):
             return Credential.parse(disk.read_secret(self.gateway))
 
     def save_gateway(self, credential: Credential) -> None:
@@ -176,10 +93,12 @@ class HubFiles:
         disk.replace(self.gateway, credential.pem, mode=disk.SECRET_MODE)
 
     def load_anchors(self, *, now: datetime) -> tuple[x509.Certificate, ...]:
-        """Read the roots that nodes are to trust."""
-        self.authorities.require()
-        with _naming(self.anchors):
-            return bundle.parse_anchors(disk.read_public(self.anchors), now=now)
+        """Read the roots that nodes are to trust and that count at *now*, the one in use first."""
+        return bundle.parse_anchors(pem.write(self.authorities.load_roots()), now=now)
+
+    def save_anchors(self) -> None:
+        """Write the roots that nodes are to trust where people find them."""
+        disk.replace(self.anchors, pem.write(self.authorities.load_roots()), mode=disk.PUBLIC_MODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,17 +150,17 @@ class NodeFiles:
         if not self.identity.exists():
             raise NotEnrolled(f"there is no identity in {self.directory}")
         disk.require_own_directory(self.directory)
-        with _naming(self.identity):
+        with naming(self.identity):
             return StoredIdentity.of(Credential.parse(disk.read_secret(self.identity)))
 
     def load_anchors(self, *, now: datetime) -> tuple[x509.Certificate, ...]:
         """Read whom this node trusts at *now*."""
-        with _naming(self.anchors):
+        with naming(self.anchors):
             return bundle.parse_anchors(disk.read_public(self.anchors), now=now)
 
     def load_addresses(self) -> HubAddresses:
         """Read where the hubs are."""
-        with _naming(self.hub):
+        with naming(self.hub):
             return _parse_addresses(disk.read_public(self.hub))
 
     def save_addresses(self, addresses: HubAddresses) -> None:
@@ -347,23 +266,12 @@ class NodeFiles:
             os.close(descriptor)
 
     def _load_next_key(self) -> PrivateKey:
-        with _naming(self.next_key):
+        with naming(self.next_key):
             return keys.key_from_pem(disk.read_secret(self.next_key))
 
     def _is_in_use(self, key: PrivateKey) -> bool:
         """Say whether *key* is the identity's: what a crash in `save` leaves, and not to be asked for again."""
         return self.identity.exists() and self.load_identity().key_pem == keys.key_to_pem(key)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say in errors which file they are about."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BadBundle(f"{path} is missing") from error
-    except (BadBundle, BadIdentity, BadKey, WrongPassphrase) as error:
-        raise type(error)(f"{path}: {error.what}") from error
 
 
 def _parse_addresses(text: bytes) -> HubAddresses:

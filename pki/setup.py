@@ -12,15 +12,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 
-from pki import disk, pem, profiles
+from pki import bundle, disk, pem, profiles
 from pki.address import Host
 from pki.authority import HubIssuer, NodeIssuer, Root, create_root
+from pki.authority_files import HUB_ISSUING, NODE_ISSUING, ROOT, AuthorityFiles
 from pki.credential import Credential, StoredIdentity
 from pki.errors import AlreadyInitialised
-from pki.files import HUB_ISSUING, NODE_ISSUING, ROOT, AuthorityFiles, HubAddresses, HubFiles, NodeFiles
+from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.keys import new_key
 from pki.profiles import Lifetimes
+from pki.rotation import Record, in_use
 
 _USUAL = Lifetimes()
 
@@ -113,6 +115,20 @@ def renew_gateway(
     credential = _gateway_credential(issuer, hosts, now=now, lifetime=lifetime)
     hub.save_gateway(credential)
     return credential
+
+
+def is_issuer_in_use(hub: HubFiles, chain_pem: bytes) -> bool:
+    """Say whether what signs hubs now has signed the leaf of *chain_pem*."""
+    return bundle.parse_chain(chain_pem).certificates[1:] == (hub.authorities.load_certificate(HUB_ISSUING),)
+
+
+def require_hub_issuer(hub: HubFiles, record: Record, *, now: datetime) -> None:
+    """Raise a PkiError unless what signs hubs by *record* can do so now, and those who hold its roots would believe it."""
+    issuer = hub.authorities.load_hub_issuer(in_use(record).hub_issuer)
+    credential = _hub_credential(
+        issuer, hub.load_identity().identity.name, now=now, lifetime=profiles.LEAF_LIFETIME
+    )
+    bundle.require_anchored(credential.chain, hub.authorities.load_roots(record)[:1])
 
 
 def require_free(hub: HubFiles, admin: NodeFiles) -> None:

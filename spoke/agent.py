@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -16,11 +17,12 @@ from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.diagnosis.node import reason
-from hubspoke.errors import PermissionDenied, Unreachable
+from hubspoke.errors import MeshError, PermissionDenied, Unreachable
 from hubspoke.rejoin import valid_identity
-from hubspoke.renewal import keep_fresh
+from hubspoke.renewal import News, keep_fresh
 from hubspoke.signals import stop_signals
 from hubspoke.types import LoadPlan
+from pki.errors import PkiError
 from pki.files import NodeFiles
 from pki.identity import Role
 from spoke.config import AUTO, OFF
@@ -86,8 +88,17 @@ class Agent:
         # A renewal is asked for with the certificate that the connection shows: with an older one it would look like a theft.
         self._shown: WeakKeyDictionary[grpc.aio.Channel, StoredIdentity] = WeakKeyDictionary()
         self._link = Link(
-            self._connect, machine, self._tasks, slots=slots, version=version, clock=clock, chance=chance
+            self._connect,
+            machine,
+            self._tasks,
+            slots=slots,
+            version=version,
+            clock=clock,
+            chance=chance,
+            heard=self._heard,
         )
+        self._news = News(self._catch_up)
+        self._generation = files.load_generation()
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -96,7 +107,9 @@ class Agent:
             watching = group.create_task(self._machine.watch())
             working = group.create_task(self._tasks.run())
             renewing = group.create_task(
-                keep_fresh(self._identity, self._renew, clock=self._clock, chance=self._chance)
+                keep_fresh(
+                    self._identity, self._renew, clock=self._clock, chance=self._chance, news=self._news
+                )
             )
             pinging = group.create_task(notify.keep_alive())
             await self._machine.looked.wait()
@@ -150,20 +163,49 @@ class Agent:
             why = await reason(self._files, hubs, self._clock.now())
             raise Unreachable(why or error.message) from error
         self._shown[channel] = identity
+        await self._greet(channel)
         return channel
+
+    async def _greet(self, channel: grpc.aio.Channel) -> None:
+        """Tell the hub which roots this spoke has, and take over newer ones, on a connection that nobody uses yet."""
+        try:
+            if await enrol.catch_up(channel, self._files, self._clock):
+                self._news.tell(0.0)
+        except (MeshError, PkiError, OSError) as error:
+            # The next answer to a heartbeat says again that there is something to take over.
+            log.warning("roots not taken over", extra={"why": str(error)})
+        self._generation = await asyncio.to_thread(self._files.load_generation)
+
+    def _heard(self, generation: int, within_s: float) -> None:
+        if generation not in {0, self._generation}:
+            self._news.tell(within_s)
+
+    async def _catch_up(self) -> StoredIdentity:
+        """Take over roots and issuers that the hub has exchanged."""
+        channel = self._link.channel
+        with _closing_is_no_end():
+            should_renew = await enrol.catch_up(channel, self._files, self._clock)
+        self._generation = await asyncio.to_thread(self._files.load_generation)
+        return await self._renew() if should_renew else self._shown[channel]
 
     async def _renew(self) -> StoredIdentity:
         channel = self._link.channel
-        try:
+        with _closing_is_no_end():
             fresh = await enrol.renew(channel, self._files, self._shown[channel], self._clock)
-        except asyncio.CancelledError:
-            # A channel that is closed cancels the calls on it, which looks as if this task were to end.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise Unreachable("the connection ended before the hub had answered") from None
         self._link.move()
         return fresh
+
+
+@contextmanager
+def _closing_is_no_end() -> Iterator[None]:
+    """Raise Unreachable where a channel that is closed cancels the calls on it, which looks as if this task were to end."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unreachable("the connection ended before the hub had answered") from None
 
 
 def _found(inventory: Inventory) -> str:

@@ -85,7 +85,9 @@ def dialect_of(request: Request) -> Dialect:
 
 
 def _tls(settings: GatewayConfig, identities: Identities, renew: Callable[[], None], files: HubFiles) -> Tls:
-    anchors = identities.issuer_pem.decode()
+    def anchors() -> str:
+        return identities.clients_pem.decode()
+
     if not settings.certificate:
         return Tls(files.gateway, files.gateway, anchors, renew)
     certificate = Path(settings.certificate).expanduser()

@@ -46,17 +46,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What an HTTPS port shows, and the authority (PEM) whose client certificates it takes."""
+    """What an HTTPS port shows, and the authorities (PEM) whose client certificates it takes."""
 
     certificate: Path
     key: Path
-    client_anchors_pem: str
+    client_anchors_pem: Callable[[], str]
     renew: Callable[[], None]
     """Brings new files into place when it is time to."""
 
     def context(self) -> ssl.SSLContext:
         """Make the settings of a port; raise InvalidRequest when the files cannot be used."""
-        self.renew()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["http/1.1"])
@@ -64,22 +63,44 @@ class Tls:
         context.verify_mode = ssl.CERT_OPTIONAL
         # The node-issuing authority is no root; it alone is to be trusted here.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=self.client_anchors_pem)
-        self.load_into(context)
-        return context
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Let *context* show what the files hold now, from the next handshake on."""
+        context.load_verify_locations(cadata=self.client_anchors_pem())
         try:
             disk.require_unread(self.key)
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise InvalidRequest(f"the gateway's certificate cannot be used: {error}") from error
+        return context
 
-    def stamp(self) -> tuple[int, int]:
-        """Renew what is due, and say what tells one state of the files from another."""
+    def stamp(self) -> tuple[int, int, str]:
+        """Renew what is due, and say what tells one state of it all from another; OSError for files that are not there."""
         self.renew()
-        return self.certificate.stat().st_mtime_ns, self.key.stat().st_mtime_ns
+        return self.certificate.stat().st_mtime_ns, self.key.stat().st_mtime_ns, self.client_anchors_pem()
+
+
+class Shown:
+    """What the port shows now. A handshake takes what is newest when it begins; connections stay as they are."""
+
+    def __init__(self, tls: Tls) -> None:
+        tls.renew()
+        self._tls = tls
+        self._newest = tls.context()
+        self._stamp = tls.stamp()
+        self.context = tls.context()
+        """What the port is opened with; it hands every handshake on to the newest."""
+        self.context.sni_callback = self._hand_on
+
+    def look(self) -> None:
+        """Take over what has changed; what cannot be used leaves everything as it is."""
+        try:
+            stamp = self._tls.stamp()
+            if stamp != self._stamp:
+                self._newest, self._stamp = self._tls.context(), stamp
+                log.info("gateway certificate renewed")
+        except (OSError, InvalidRequest, PkiError) as error:
+            log.warning("gateway certificate not renewed", extra={"why": str(error)})
+
+    def _hand_on(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str, _own: ssl.SSLContext) -> None:
+        connection.context = self._newest
 
 
 class Server(uvicorn.Server):
@@ -124,10 +145,11 @@ class Listener:
     ) -> None:
         """Take the ports. *common* are headers of every response; *interrupt* ends all that is served, with an error."""
         wanted = [settings.port] if settings.ollama_port is None else [settings.port, settings.ollama_port]
-        self._tls = tls
-        self._context = None if is_loopback(settings.listen) else tls.context()
+        self._shown = None if is_loopback(settings.listen) else Shown(tls)
         self._sockets = [_bind(settings.listen, port) for port in wanted]
-        self._server = Server(_config(settings, app, self._context, common))
+        self._server = Server(
+            _config(settings, app, None if self._shown is None else self._shown.context, common)
+        )
         self._interrupt = interrupt
         self._last_call: asyncio.TimerHandle | None = None
         self.ports: tuple[int, ...] = tuple(taken.getsockname()[1] for taken in self._sockets)
@@ -136,26 +158,33 @@ class Listener:
     @property
     def scheme(self) -> str:
         """How to speak to it."""
-        return "http" if self._context is None else "https"
+        return "http" if self._shown is None else "https"
 
     async def run(self) -> None:
         """Serve until `stop`; answers that are under way then end within `STOP_GRACE_S`, or with an error."""
         try:
-            if self._context is None:
-                await self._server.serve(self._sockets)
-                return
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(_watch(self._tls, self._context))
+                watching = group.create_task(self._watch())
                 await self._server.serve(self._sockets)
                 watching.cancel()
         finally:
             if self._last_call is not None:
                 self._last_call.cancel()
 
+    async def look(self) -> None:
+        """Show a certificate that was renewed or exchanged meanwhile, the mesh's own or the operator's."""
+        if self._shown is not None:
+            await asyncio.to_thread(self._shown.look)
+
     def stop(self) -> None:
         """Let nobody in any more, and let `run` come to its end."""
         self._server.should_exit = True
         self._last_call = asyncio.get_running_loop().call_later(STOP_GRACE_S, self._interrupt)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE_LOOK_S)
+            await self.look()
 
 
 def is_loopback(host: str) -> bool:
@@ -206,18 +235,3 @@ def _bind(host: str, port: int) -> socket.socket:
             "Choose another gateway.port, or switch it off with gateway.enabled = false"
         ) from error
     return made
-
-
-async def _watch(tls: Tls, context: ssl.SSLContext) -> None:
-    """Show a certificate that was renewed meanwhile, the mesh's own or the operator's."""
-    shown = tls.stamp()
-    while True:
-        await asyncio.sleep(CERTIFICATE_LOOK_S)
-        try:
-            now = await asyncio.to_thread(tls.stamp)
-            if now != shown:
-                tls.load_into(context)
-                shown = now
-                log.info("gateway certificate renewed")
-        except (OSError, InvalidRequest, PkiError) as error:
-            log.warning("gateway certificate not renewed", extra={"why": str(error)})

@@ -42,6 +42,10 @@ MESH_PORT: Final[dict[str, frozenset[Role]]] = {
     f"{_API}.nodes.v1.NodesService/DenyNode": ADMINS,
     f"{_API}.nodes.v1.NodesService/RevokeNode": ADMINS,
     f"{_API}.nodes.v1.NodesService/UnlockNode": ADMINS,
+    f"{_API}.authorities.v1.AuthoritiesService/GetAuthorities": ADMINS,
+    f"{_API}.authorities.v1.AuthoritiesService/BeginRotation": ADMINS,
+    f"{_API}.authorities.v1.AuthoritiesService/AdvanceRotation": ADMINS,
+    f"{_API}.authorities.v1.AuthoritiesService/RollBackRotation": ADMINS,
     f"{_API}.admin.v1.AdminService/ListSpokes": ADMINS,
     f"{_API}.admin.v1.AdminService/CreateJoinToken": ADMINS,
 }

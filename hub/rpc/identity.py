@@ -50,7 +50,9 @@ class IdentityService(rpc.IdentityServiceServicer):
         """Give the roots that a node is to trust, and hear which ones it has."""
         await self._identities.ack(caller(), request.held_generation)
         return pb.GetBundleResponse(
-            anchors=self._identities.anchors_pem, bundle_generation=self._identities.generation
+            anchors=self._identities.anchors_pem,
+            bundle_generation=self._identities.generation,
+            renew=self._identities.should_renew(caller()),
         )
 
     async def Renew(  # noqa: N802  # the proto names it

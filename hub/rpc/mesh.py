@@ -20,6 +20,7 @@ from hubspoke.wire import answers, enums, inventory, status, tasks, times, upkee
 if TYPE_CHECKING:
     from hub.audit import Audit
     from hub.dispatch.journey import Dispatch
+    from hub.identities import Identities
     from hub.relay.held import HeldTasks
     from hub.relay.orders import Order, Reply
     from hub.relay.outbox import Outbox
@@ -53,6 +54,7 @@ class MeshService(rpc.MeshServiceServicer):
         held: HeldTasks,
         *,
         store: Store,
+        identities: Identities,
         clock: Clock,
         audit: Audit,
         hub_name: str,
@@ -61,6 +63,7 @@ class MeshService(rpc.MeshServiceServicer):
         self._held = held
         self._dispatch = dispatch
         self._store = store
+        self._identities = identities
         self._clock = clock
         self._hub_name = hub_name
         self._audit = audit
@@ -193,6 +196,8 @@ class MeshService(rpc.MeshServiceServicer):
                         directives=[_directive(order) for order in reply.orders],
                         settled_tasks=reply.settled,
                         flush_interval=times.duration(self._sessions.flush_s()),
+                        bundle_generation=self._identities.generation,
+                        catch_up_within=times.duration(self._identities.catch_up_within_s),
                     )
                 )
         except grpc.aio.BaseError:

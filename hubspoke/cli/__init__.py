@@ -5,7 +5,7 @@ from __future__ import annotations
 from hubspoke.cli.lazy import LazyGroup, Row
 
 COMMANDS = {
-    "pki": Row("hubspoke.cli.pki", "Make the mesh's certificate authority."),
+    "pki": Row("hubspoke.cli.pki", "Make the mesh's certificate authority, and exchange parts of it."),
     "token": Row("hubspoke.cli.token", "Make join tokens."),
     "join": Row("hubspoke.cli.join", "Get an identity on this machine with a join token."),
     "nodes": Row("hubspoke.cli.nodes", "Show who is in the mesh; approve, unlock, revoke."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from hubspoke.cli import options
+from hubspoke.cli import options, pki_rotate, pki_status
 from hubspoke.cli.output import write_json
 from hubspoke.cli.prompts import read_passphrase
 from hubspoke.clock import SystemClock
@@ -35,7 +35,11 @@ _PORT: Final = click.IntRange(1, 65_535)
 
 @click.group("pki")
 def command() -> None:
-    """Make the mesh's certificate authority."""
+    """Make the mesh's certificate authority, look at it, and exchange parts of it."""
+
+
+command.add_command(pki_rotate.command)
+command.add_command(pki_status.command)
 
 
 @command.command("init")

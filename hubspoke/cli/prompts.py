@@ -45,16 +45,23 @@ def tell_that_it_waits(pending: Pending) -> None:
     )
 
 
-def read_passphrase(passphrase_file: Path | None) -> bytes:
-    """Read the root key's new passphrase: the first line of *passphrase_file*, else twice from the terminal."""
+def read_passphrase(
+    passphrase_file: Path | None, prompt: str = "Passphrase for the root key", *, is_new: bool = True
+) -> bytes:
+    """Read the root key's passphrase: the first line of *passphrase_file* (`-` is standard input), else from the terminal.
+
+    One that *is_new* is asked for twice.
+    """
+    if passphrase_file is not None and str(passphrase_file) == "-":
+        return streams.read_text(SECRET_BYTES_MAX).partition("\n")[0].rstrip("\r").encode()
     if passphrase_file is not None:
         with passphrase_file.open("rb") as file:
             return file.readline(SECRET_BYTES_MAX).rstrip(b"\r\n")
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "there is no terminal to ask for the root key's passphrase; give --passphrase-file, "
-            "or --no-passphrase for a mesh that is only tried out"
+            "there is no terminal to ask for the root key's passphrase; give --passphrase-file"
+            + (", or --no-passphrase for a mesh that is only tried out" if is_new else "")
         )
-    question = f"Passphrase for the root key, {PASSPHRASE_BYTES_MIN} characters or more"
-    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=True, err=True)
+    question = f"{prompt}, {PASSPHRASE_BYTES_MIN} characters or more" if is_new else prompt
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
     return answer.encode()

@@ -14,6 +14,7 @@ from hubspoke.admin import AdminClient
 from hubspoke.cli import options
 from hubspoke.cli.failures import for_admins
 from hubspoke.cli.output import gauge, size, span, write_json
+from hubspoke.cli.pki_status import warnings
 from hubspoke.cli.terminal import one_line
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from hubspoke.types import Gpu, MemoryPool, Model, SpokeStatus
+    from hubspoke.types import AuthoritiesInfo, Gpu, MemoryPool, Model, SpokeStatus
     from pki.address import Address
 
 MODELS_CELLS: Final = 26
@@ -49,19 +50,24 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
 
     JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes,
     inventory (memory, gpus, engines, models) and pools (gpus, total_bytes, free_bytes, reserved_bytes,
-    observed_bytes; without gpus it is main memory).
+    observed_bytes; without gpus it is main memory); and warnings, of authorities that end within 90 days.
     """
 
-    async def ask() -> tuple[SpokeStatus, ...]:
+    async def ask() -> tuple[tuple[SpokeStatus, ...], AuthoritiesInfo]:
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
-            return await mesh.spokes()
+            return await mesh.spokes(), await mesh.authorities()
 
     with for_admins():
-        spokes = loop.run(ask)
+        spokes, authorities = loop.run(ask)
+    now = SystemClock().now()
+    told = list(warnings(authorities, now))
     if as_json:
-        write_json({"spokes": spokes})
-    elif spokes:
-        Console().print(_table(spokes, SystemClock().now()))
+        write_json({"spokes": spokes, "warnings": told})
+        return
+    for warning in told:
+        click.echo(f"Warning: {warning}", err=True)
+    if spokes:
+        Console().print(_table(spokes, now))
     else:
         click.echo(
             "No spoke has joined yet; `hubspoke token create NAME --role spoke` makes a token for one."

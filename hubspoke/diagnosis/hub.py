@@ -10,8 +10,8 @@ from hubspoke.diagnosis import judge
 from hubspoke.diagnosis.findings import bad, good, warning
 from hubspoke.diagnosis.judge import Span
 from hubspoke.ports import ENROL_PORT, MESH_PORT
+from pki.authority_files import HUB_ISSUING, NODE_ISSUING, ROOT
 from pki.errors import PkiError, UnsafeKeyFile
-from pki.files import HUB_ISSUING, NODE_ISSUING, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.diagnosis.findings import Finding, bad, good, warning
-from pki.rotation import Stage, stage
+from pki.lifetime import Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,6 +9,7 @@ MeshError
 │   ├── Unsupported               the model cannot do what is asked
 │   ├── DeadlineExceeded          the deadline passed before the answer was complete
 │   ├── LoopDetected              a mesh asks itself
+│   ├── RotationRefused           authorities cannot be exchanged like that, or not yet
 │   ├── UnknownDelegation         no delegation of that id
 │   ├── RequestIdTaken            the request id came with other content before
 │   ├── WrongState                the delegation stands in another way
@@ -86,7 +87,8 @@ __all__ = [
     "EngineTruncated", "EngineUnavailable", "InternalError", "InvalidOutput", "InvalidRequest",
     "LoadFailed", "LoopDetected", "MeshError", "ModelLoading", "ModelNotLoaded", "NoOrchestrator",
     "NoSpoke", "NotAcceptable", "PermissionDenied", "Poisonous", "ProtocolViolation", "QueueFull",
-    "QuotaExceeded", "RateLimited", "RequestError", "RequestIdTaken", "RequestTooLarge", "SessionError",
+    "QuotaExceeded", "RateLimited", "RequestError", "RequestIdTaken", "RequestTooLarge",
+    "RotationRefused", "SessionError",
     "SessionReplaced", "SlotTaken", "SpokeError", "SpokeLost", "Status", "StoreFailed", "TaskConflict", "Unauthenticated",
     "UnknownDelegation", "UnknownKey", "UnknownModel", "Unreachable", "Unsupported", "WrongState",
     "from_reason", "is_retryable", "status_of",
@@ -233,6 +235,12 @@ class InvalidOutput(SpokeError):
     reason = "invalid_output"
 
 
+class RotationRefused(RequestError):
+    """An exchange of authorities cannot go on like that, or not yet; nothing has changed."""
+
+    reason = "rotation_refused"
+
+
 class EngineProtocol(SpokeError):
     """The engine said something that makes no sense."""
 
@@ -307,6 +315,7 @@ STATUS: dict[type[MeshError], Status] = {
     Unsupported: Status("UNIMPLEMENTED", 501),
     DeadlineExceeded: Status("DEADLINE_EXCEEDED", 504),
     LoopDetected: Status("FAILED_PRECONDITION", 508),
+    RotationRefused: Status("FAILED_PRECONDITION", 409),
     UnknownDelegation: Status("NOT_FOUND", 404),
     RequestIdTaken: Status("ALREADY_EXISTS", 409),
     WrongState: Status("FAILED_PRECONDITION", 409),

@@ -16,6 +16,14 @@ from hubspoke.types.answers import (
     Vector,
     Waiting,
 )
+from hubspoke.types.authorities import (
+    AuthoritiesInfo,
+    AuthorityInfo,
+    HolderInfo,
+    HubCertificateInfo,
+    RotationInfo,
+    Use,
+)
 from hubspoke.types.delegations import (
     ENDED,
     Check,
@@ -101,6 +109,8 @@ from hubspoke.types.tasks import HeldTask, Task, TaskKey
 __all__ = [
     "ENDED",
     "PIECES_MAX",
+    "AuthoritiesInfo",
+    "AuthorityInfo",
     "CallKind",
     "Calling",
     "Capability",
@@ -125,7 +135,9 @@ __all__ = [
     "GpuProcess",
     "Happening",
     "HeldTask",
+    "HolderInfo",
     "HostMemory",
+    "HubCertificateInfo",
     "Image",
     "InMemory",
     "Input",
@@ -164,6 +176,7 @@ __all__ = [
     "Request",
     "Review",
     "Reviewed",
+    "RotationInfo",
     "Sampling",
     "SideEffect",
     "Speaker",
@@ -184,6 +197,7 @@ __all__ = [
     "ToolCallPart",
     "ToolChoice",
     "Usage",
+    "Use",
     "Vector",
     "Verb",
     "Verdict",

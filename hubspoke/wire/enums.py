@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
+from hubspoke.api.authorities.v1 import authorities_pb2 as authorities
 from hubspoke.api.delegation.v1 import delegation_pb2 as delegation
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
@@ -30,10 +31,12 @@ from hubspoke.types import (
     Speaker,
     SpokeState,
     SubtaskState,
+    Use,
     Verb,
     VerdictKind,
 )
 from pki.identity import Role
+from pki.rotation import Kind, Phase
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -91,3 +94,6 @@ SIDE_EFFECT: Final = Pair(SideEffect, delegation.SideEffect, "SIDE_EFFECT_")
 CHECK: Final = Pair(Check, delegation.Check, "CHECK_")
 VERDICT: Final = Pair(VerdictKind, delegation.Verdict.Kind, "KIND_")
 VERB: Final = Pair(Verb, delegation.ResolveParkedRequest.Verb, "VERB_")
+ROTATION_KIND: Final = Pair(Kind, authorities.RotationKind, "ROTATION_KIND_")
+ROTATION_PHASE: Final = Pair(Phase, authorities.RotationPhase, "ROTATION_PHASE_")
+AUTHORITY_USE: Final = Pair(Use, authorities.AuthorityUse, "AUTHORITY_USE_")

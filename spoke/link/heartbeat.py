@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
 from hubspoke.errors import Unreachable
@@ -16,6 +16,8 @@ from spoke.core.coalesce import flush_interval_s
 from spoke.core.inventory import is_news
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
     from hubspoke.types import Inventory
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from spoke.link.tasks.running import Tasks
 
 METHOD: Final = "/hubspoke.api.mesh.v1.MeshService/Heartbeat"
+
+Heard: TypeAlias = "Callable[[int, float], None]"
+"""Told by every answer which generation of roots and issuers the hub has, and within how many seconds to take that over."""
 
 
 class Heartbeat:
@@ -41,7 +46,9 @@ class Heartbeat:
         told: Inventory,
         tasks: Tasks,
         duties: Duties,
+        heard: Heard,
     ) -> None:
+        self._heard = heard
         self._stream = stream
         self._standing = standing
         self._machine = machine
@@ -119,6 +126,7 @@ class Heartbeat:
     async def _read(self) -> None:
         while (message := await self._stream.read()) is not None:
             self._listen_for_silence()
+            self._heard(message.bundle_generation, times.seconds(message.catch_up_within))
             if message.HasField("flush_interval"):
                 self._standing.flush_s = flush_interval_s(times.seconds(message.flush_interval))
             for key in message.settled_tasks:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
+    from spoke.link.heartbeat import Heard
     from spoke.link.machine import Machine
     from spoke.link.session import Session
     from spoke.link.tasks.running import Tasks
@@ -59,10 +60,11 @@ class Link:
         version: str,
         clock: Clock,
         chance: Callable[[], float],
+        heard: Heard,
     ) -> None:
         self.phase = Phase.CONNECTING
         self._connect = connect
-        self._spoke = Spoke(machine, tasks, slots, version, clock)
+        self._spoke = Spoke(machine, tasks, slots, version, clock, heard)
         self._clock = clock
         self._chance = chance
         self._line: Line | None = None  # the newest

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
     from hubspoke.errors import MeshError
     from spoke.link.duties import Duties
+    from spoke.link.heartbeat import Heard
     from spoke.link.machine import Machine
     from spoke.link.standing import Standing
     from spoke.link.tasks.running import Tasks
@@ -49,6 +50,7 @@ class Spoke:
     slots: int
     version: str
     clock: Clock
+    heard: Heard
 
 
 async def register(
@@ -80,6 +82,7 @@ async def register(
         told=told,
         tasks=spoke.tasks,
         duties=duties,
+        heard=spoke.heard,
     )
     posts = tuple(
         Work(

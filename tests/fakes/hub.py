@@ -15,6 +15,8 @@ import grpc
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin_pb
 from hubspoke.api.admin.v1 import admin_pb2_grpc as admin_rpc
+from hubspoke.api.authorities.v1 import authorities_pb2 as authorities_pb
+from hubspoke.api.authorities.v1 import authorities_pb2_grpc as authorities_rpc
 from hubspoke.api.enrolment.v1 import enrolment_pb2 as enrolment_pb
 from hubspoke.api.enrolment.v1 import enrolment_pb2_grpc as enrolment_rpc
 from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
@@ -27,7 +29,8 @@ from hubspoke.errors import MeshError
 from hubspoke.wire import status
 from pki import pem, policy, profiles
 from pki.address import Address, parse_host
-from pki.files import NODE_ISSUING, ROOT, HubAddresses, HubFiles, NodeFiles
+from pki.authority_files import NODE_ISSUING, ROOT
+from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.setup import Plan, initialise
 from pki.tokens import JoinToken
@@ -144,6 +147,7 @@ class FakeHub(
     rpc.InferenceServiceServicer,
     models_rpc.ModelsServiceServicer,
     admin_rpc.AdminServiceServicer,
+    authorities_rpc.AuthoritiesServiceServicer,
     identity_rpc.IdentityServiceServicer,
     enrolment_rpc.EnrolmentServiceServicer,
 ):
@@ -159,6 +163,7 @@ class FakeHub(
     cancelled: threading.Event = field(default_factory=threading.Event)
     models: Iterable[pb.ModelSummary] = ()
     spokes: Iterable[admin_pb.SpokeStatus] = ()
+    authorities: authorities_pb.Authorities | None = None
     embeds: EmbedScript = lengths
     loads: LoadScript = loads
     pulls: PullScript = pulls
@@ -209,6 +214,11 @@ class FakeHub(
             self._refuse()
             return admin_pb.ListSpokesResponse(spokes=self.spokes)
 
+    def GetAuthorities(self, _request, context):  # noqa: N802  # the proto names it
+        with _errors(context):
+            self._refuse()
+            return authorities_pb.GetAuthoritiesResponse(authorities=self.authorities)
+
     def CreateJoinToken(self, request, context):  # noqa: N802  # the proto names it
         with _errors(context):
             self._refuse()
@@ -216,6 +226,11 @@ class FakeHub(
             response = admin_pb.CreateJoinTokenResponse(token=token.text)
             response.expires_at.FromDatetime(datetime.now(UTC) + request.lifetime.ToTimedelta())
             return response
+
+    def GetBundle(self, request, _context):  # noqa: N802  # the proto names it
+        return identity_pb.GetBundleResponse(
+            anchors=self._anchors(), bundle_generation=request.held_generation
+        )
 
     def Renew(self, request, context):  # noqa: N802  # the proto names it
         peer = context.auth_context()["x509_pem_cert"][0]
@@ -278,6 +293,7 @@ def serve_mesh(hub: FakeHub, add: Callable[[grpc.Server], None] = lambda _server
     with _serving(credentials) as (server, address):
         rpc.add_InferenceServiceServicer_to_server(hub, server)
         admin_rpc.add_AdminServiceServicer_to_server(hub, server)
+        authorities_rpc.add_AuthoritiesServiceServicer_to_server(hub, server)
         models_rpc.add_ModelsServiceServicer_to_server(hub, server)
         identity_rpc.add_IdentityServiceServicer_to_server(hub, server)
         add(server)

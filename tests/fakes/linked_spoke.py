@@ -48,7 +48,16 @@ async def a_spoke(
     machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
     clock = SystemClock()
     tasks = Tasks(Results(results), machine, clock)
-    link = Link(mesh.connect, machine, tasks, slots=slots, version="test", clock=clock, chance=lambda: 0.01)
+    link = Link(
+        mesh.connect,
+        machine,
+        tasks,
+        slots=slots,
+        version="test",
+        clock=clock,
+        chance=lambda: 0.01,
+        heard=lambda _generation, _within_s: None,
+    )
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(machine.watch())
         working = group.create_task(tasks.run())

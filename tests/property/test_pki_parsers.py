@@ -16,8 +16,8 @@ from pki.credential import Credential, StoredIdentity
 from pki.errors import BadAddress, BadBundle, BadCsr, BadIdentity, BadKey, BadToken, PeerRefused
 from pki.identity import Identity, Role, node_name, parse_uri
 from pki.keys import certificate_request, key_from_pem, key_to_pem, new_key
+from pki.lifetime import Stage, renew_at, stage
 from pki.policy import check_csr, identity_of, read_peer
-from pki.rotation import Stage, renew_at, stage
 from pki.tokens import JoinToken
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -3,6 +3,7 @@
 import pytest
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin
+from hubspoke.api.authorities.v1 import authorities_pb2 as authorities
 from hubspoke.api.delegation.v1 import delegation_pb2 as delegation
 from hubspoke.api.inference.v1 import inference_pb2 as inference
 from hubspoke.api.mesh.v1 import mesh_pb2 as mesh
@@ -28,11 +29,13 @@ from hubspoke.types import (
     Speaker,
     SpokeState,
     SubtaskState,
+    Use,
     Verb,
     VerdictKind,
 )
 from hubspoke.wire import enums
 from pki.identity import Role
+from pki.rotation import Kind, Phase
 
 MIRRORS = {
     "CAPABILITY_": (enums.CAPABILITY, Capability, pb.Capability),
@@ -46,6 +49,9 @@ MIRRORS = {
     "MODE_": (enums.CALLING, Calling, inference.ToolChoice.Mode),
     "CALL_": (enums.CALL, CallKind, mesh.Call),
     "NODE_STATE_": (enums.NODE_STATE, NodeState, nodes.NodeState),
+    "ROTATION_KIND_": (enums.ROTATION_KIND, Kind, authorities.RotationKind),
+    "ROTATION_PHASE_": (enums.ROTATION_PHASE, Phase, authorities.RotationPhase),
+    "AUTHORITY_USE_": (enums.AUTHORITY_USE, Use, authorities.AuthorityUse),
     "SPOKE_STATE_": (enums.SPOKE_STATE, SpokeState, admin.SpokeState),
     "DELEGATION_STATE_": (enums.DELEGATION_STATE, DelegationState, delegation.DelegationState),
     "SUBTASK_STATE_": (enums.SUBTASK_STATE, SubtaskState, delegation.SubtaskState),

@@ -8,7 +8,8 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.cli.failures import Exit
 from hubspoke.errors import DoesNotFit, PermissionDenied, UnknownModel
 from pki.address import Address
-from pki.files import ROOT, NodeFiles
+from pki.authority_files import ROOT
+from pki.files import NodeFiles
 from pki.tokens import JoinToken
 from tests.fakes.hub import FakeHub, MeshOnDisk, answer, refuse, serve_enrol, serve_mesh
 

@@ -6,8 +6,9 @@ from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.errors import AlreadyEnrolled, InvalidRequest, Unauthenticated, Unreachable
 from pki.address import Address
+from pki.authority_files import ROOT
 from pki.errors import BadToken, NotEnrolled
-from pki.files import ROOT, NodeFiles
+from pki.files import NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.tokens import JoinToken
 from tests.fakes.hub import NOWHERE, FakeHub, MeshOnDisk, make_mesh, serve_enrol

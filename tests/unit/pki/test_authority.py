@@ -13,8 +13,8 @@ from pki.bundle import Chain
 from pki.errors import BadAddress, BadIdentity, BadKey, IssuerExpired
 from pki.identity import HUB_SERVER_NAME, Identity, Role, node_name
 from pki.keys import new_key
+from pki.lifetime import Stage, stage
 from pki.profiles import HOSTS_MAX
-from pki.rotation import Stage, stage
 from tests.fakes.certs import Mesh
 
 DEN = Identity(Role.SPOKE, node_name("den"))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pki import disk, files, pem
+from pki import authority_files, disk, pem
 from pki.address import Address
+from pki.authority_files import AuthorityFiles
 from pki.credential import Credential
 from pki.errors import (
     BadBundle,
@@ -14,10 +15,11 @@ from pki.errors import (
     BadKey,
     NotEnrolled,
     NotInitialised,
+    RootKeyMissing,
     UnsafeKeyFile,
     WrongPassphrase,
 )
-from pki.files import AuthorityFiles, HubAddresses, HubFiles, NodeFiles
+from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.identity import Identity, Role, node_name
 from pki.keys import PublicKey, key_to_pem, new_key
 from tests.fakes.certs import Mesh
@@ -59,9 +61,9 @@ def enrolled(node: NodeFiles, hub: Hub) -> NodeFiles:
 @pytest.fixture
 def authorities(tmp_path: Path, mesh: Mesh) -> AuthorityFiles:
     found = AuthorityFiles(tmp_path)
-    found.save(files.ROOT, mesh.root, passphrase=PASSPHRASE)
-    found.save(files.HUB_ISSUING, mesh.hub_issuer)
-    found.save(files.NODE_ISSUING, mesh.node_issuer)
+    found.save(authority_files.ROOT, mesh.root, passphrase=PASSPHRASE)
+    found.save(authority_files.HUB_ISSUING, mesh.hub_issuer)
+    found.save(authority_files.NODE_ISSUING, mesh.node_issuer)
     return found
 
 
@@ -73,7 +75,7 @@ def test_authorities_are_read_back_as_they_were_written(authorities: AuthorityFi
     assert authorities.load_root(PASSPHRASE).certificate == mesh.root.certificate
     assert authorities.load_hub_issuer().certificate == mesh.hub_issuer.certificate
     assert authorities.load_node_issuer().certificate == mesh.node_issuer.certificate
-    assert authorities.load_certificate(files.ROOT) == mesh.root.certificate
+    assert authorities.load_certificate(authority_files.ROOT) == mesh.root.certificate
 
 
 def test_the_root_stays_shut_without_its_passphrase(authorities: AuthorityFiles):
@@ -84,20 +86,20 @@ def test_the_root_stays_shut_without_its_passphrase(authorities: AuthorityFiles)
 
 def test_an_authority_is_never_overwritten(authorities: AuthorityFiles, mesh: Mesh):
     with pytest.raises(FileExistsError):
-        authorities.save(files.ROOT, mesh.root)
+        authorities.save(authority_files.ROOT, mesh.root)
 
 
 def test_issuers_work_with_the_root_key_offline(authorities: AuthorityFiles):
-    authorities.key(files.ROOT).unlink()
+    authorities.key(authority_files.ROOT).unlink()
     assert authorities.load_hub_issuer()
-    with pytest.raises(BadBundle, match=r"root\.key is missing"):
+    with pytest.raises(RootKeyMissing, match=r"there is no .*root\.key"):
         authorities.load_root(PASSPHRASE)
 
 
 def test_an_authority_with_another_ones_key_is_refused(authorities: AuthorityFiles):
     disk.replace(
-        authorities.key(files.HUB_ISSUING),
-        authorities.key(files.NODE_ISSUING).read_bytes(),
+        authorities.key(authority_files.HUB_ISSUING),
+        authorities.key(authority_files.NODE_ISSUING).read_bytes(),
         mode=disk.SECRET_MODE,
     )
     with pytest.raises(BadKey):
@@ -106,9 +108,9 @@ def test_an_authority_with_another_ones_key_is_refused(authorities: AuthorityFil
 
 def test_an_authoritys_file_holds_one_certificate(authorities: AuthorityFiles, mesh: Mesh):
     two = pem.write((mesh.root.certificate, mesh.hub_issuer.certificate))
-    authorities.certificate(files.ROOT).write_bytes(two)
+    authorities.certificate(authority_files.ROOT).write_bytes(two)
     with pytest.raises(BadBundle, match="more than one"):
-        authorities.load_certificate(files.ROOT)
+        authorities.load_certificate(authority_files.ROOT)
 
 
 def test_a_hub_without_keys_says_what_to_run(tmp_path: Path, now: datetime):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import disk, files
+from pki import authority_files, disk
 from pki.address import Address, Host
 from pki.bundle import parse_chain, require_anchored
 from pki.errors import AlreadyInitialised, BadAddress, NotInitialised, WeakPassphrase
@@ -112,8 +112,8 @@ def test_the_summary_prints_no_key(summary: Summary):
 
 
 def test_the_roots_key_is_encrypted_if_there_is_a_passphrase(summary: Summary, hub: HubFiles):
-    assert b"ENCRYPTED" in hub.authorities.key(files.ROOT).read_bytes()
-    assert b"ENCRYPTED" not in hub.authorities.key(files.HUB_ISSUING).read_bytes()
+    assert b"ENCRYPTED" in hub.authorities.key(authority_files.ROOT).read_bytes()
+    assert b"ENCRYPTED" not in hub.authorities.key(authority_files.HUB_ISSUING).read_bytes()
     assert len(summary.root_fingerprint) == 64
 
 
@@ -203,7 +203,7 @@ def test_after_a_crash_at_the_very_end_the_mesh_is_there(
 
 @pytest.mark.usefixtures("summary")
 def test_the_hub_renews_itself_with_the_root_key_offline(hub: HubFiles, now: datetime):
-    hub.authorities.key(files.ROOT).unlink()
+    hub.authorities.key(authority_files.ROOT).unlink()
     before = hub.load_identity()
     after = renew_hub(hub, now=now + timedelta(hours=12))
     assert after == hub.load_identity()

@@ -109,19 +109,23 @@ class GetBundleResponse(_message.Message):
 
     ANCHORS_FIELD_NUMBER: _builtins.int
     BUNDLE_GENERATION_FIELD_NUMBER: _builtins.int
+    RENEW_FIELD_NUMBER: _builtins.int
     anchors: _builtins.bytes
     """The roots to trust; PEM."""
     bundle_generation: _builtins.int
-    """Counts the changes of the roots; a larger one replaces a smaller one."""
+    """Counts what nodes have to take over; whoever has stored the roots calls again with it, and has acknowledged it then."""
+    renew: _builtins.bool
+    """The caller's certificate is of an issuer that is to go: it renews at once."""
     def __init__(
         self,
         *,
         anchors: _builtins.bytes = ...,
         bundle_generation: _builtins.int = ...,
+        renew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation", "renew", b"renew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -248,8 +248,12 @@ class HeartbeatResponse(_message.Message):
     DIRECTIVES_FIELD_NUMBER: _builtins.int
     FLUSH_INTERVAL_FIELD_NUMBER: _builtins.int
     SETTLED_TASKS_FIELD_NUMBER: _builtins.int
+    BUNDLE_GENERATION_FIELD_NUMBER: _builtins.int
+    CATCH_UP_WITHIN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The newest beat that arrived."""
+    bundle_generation: _builtins.int
+    """The hub's generation of roots and issuers. A spoke that holds another one calls GetBundle soon. 0: unknown."""
     @_builtins.property
     def directives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Directive]:
         """What to do, in order. Each one is answered by a result."""
@@ -262,6 +266,10 @@ class HeartbeatResponse(_message.Message):
     def settled_tasks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keys of tasks whose results the hub has stored or does not want: the spoke forgets them. Optional."""
 
+    @_builtins.property
+    def catch_up_within(self) -> _duration_pb2.Duration:
+        """At some moment within this time, so that not all do it at once."""
+
     def __init__(
         self,
         *,
@@ -269,10 +277,12 @@ class HeartbeatResponse(_message.Message):
         directives: _abc.Iterable[Global___Directive] | None = ...,
         flush_interval: _duration_pb2.Duration | None = ...,
         settled_tasks: _abc.Iterable[_builtins.str] | None = ...,
+        bundle_generation: _builtins.int = ...,
+        catch_up_within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["flush_interval", b"flush_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up_within", b"catch_up_within", "flush_interval", b"flush_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directives", b"directives", "flush_interval", b"flush_interval", "sequence", b"sequence", "settled_tasks", b"settled_tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_generation", b"bundle_generation", "catch_up_within", b"catch_up_within", "directives", b"directives", "flush_interval", b"flush_interval", "sequence", b"sequence", "settled_tasks", b"settled_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
