@@ -18,7 +18,7 @@ from hubspoke.errors import InvalidRequest, Unauthenticated
 from hubspoke.types import NodeState
 from pki.errors import BadAddress, BadIdentity, BadProof, PeerRefused, Refusal
 from pki.identity import Identity, Role, node_name
-from pki.keys import key_digest
+from pki.keys import fingerprint, key_digest
 from pki.proof import NONCE_BYTES, check_proof
 from pki.tokens import JoinToken, secret_hash
 
@@ -130,7 +130,12 @@ class Admissions:
         Asking again with the same key gives the same answer, or by then another one. Raise InvalidRequest, and what
         `TokenStore.redeem` raises.
         """
-        return await self._ask(self._tokens.redeem, token_id, secret, request_der)
+        found = await self._ask(self._tokens.redeem, token_id, secret, request_der)
+        if isinstance(found, Waiting):
+            facts = {"node": found.identity.name, "role": found.identity.role.value}
+            log.warning("node waits to be approved", extra=facts)
+            self._audit.note("enrol.waiting", **facts, token=token_id, key=fingerprint(found.key_digest))
+        return found
 
     async def status(self, token_id: str, secret: bytes, request_der: bytes) -> Issued | Waiting:
         """Say what has become of a `join`; raise what it raises, and never use a token."""

@@ -137,7 +137,7 @@ async def test_who_needs_approval_waits_for_it_and_shows_the_key_that_the_operat
         async with asyncio.timeout(WAIT_S):
             identity = await joining
         assert identity.identity.name == "den"
-    assert (await node(hub, "den")).state is NodeState.ACTIVE
+    assert (await noted(hub, "enrol.waiting"))["key"] == pending.key
     assert (await noted(hub, "enrol.approved"))["by"] == "admin"
     assert (await noted(hub, "enrol.ok"))["node"] == "den"
 
