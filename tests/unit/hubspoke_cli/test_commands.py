@@ -65,7 +65,7 @@ class TestAsk:
         with serve_mesh(FakeHub(mesh.hub, queued)) as address:
             ran = run("ask", "tiny", "x", "--json", "--state-dir", state_dir, "--hub", address)
         assert [json.loads(line) for line in ran.stdout.splitlines()] == [
-            {"event": "waiting", "spoke": None, "elapsed_s": None, "expected_s": None},
+            {"event": "waiting", "spoke": None, "elapsed_s": None, "expected_s": None, "silent_s": None},
             {
                 "event": "started",
                 "spoke": "den",

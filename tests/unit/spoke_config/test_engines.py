@@ -24,22 +24,25 @@ def configured(folder: Path, text: str) -> SpokeConfig:
     return load(SpokeConfig, "spoke", file, {})
 
 
-def names(config: SpokeConfig) -> list[str]:
-    return [engine.name for engine in outside_engines(config, NoGpus())]
+async def names(config: SpokeConfig) -> list[str]:
+    engines = tuple(outside_engines(config, NoGpus()))
+    for engine in engines:
+        await engine.aclose()
+    return [engine.name for engine in engines]
 
 
-def test_ollama_is_looked_for_when_nothing_is_configured():
-    assert names(SpokeConfig()) == ["ollama"]
+async def test_ollama_is_looked_for_when_nothing_is_configured():
+    assert await names(SpokeConfig()) == ["ollama"]
 
 
-def test_what_is_off_is_not_looked_for():
-    assert names(SpokeConfig(ollama="off")) == []
+async def test_what_is_off_is_not_looked_for():
+    assert await names(SpokeConfig(ollama="off")) == []
 
 
-def test_each_server_is_an_engine(tmp_path: Path):
+async def test_each_server_is_an_engine(tmp_path: Path):
     config = configured(tmp_path, TABLE + TABLE.replace("vllm", "lm-studio"))
 
-    assert names(config) == ["ollama", "vllm", "lm-studio"]
+    assert await names(config) == ["ollama", "vllm", "lm-studio"]
     assert (config.openai[0].base_url, config.openai[0].slots) == ("http://127.0.0.1:8000", 16)
 
 
@@ -64,9 +67,9 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, text: str):
     assert "secret" not in refused.value.message
 
 
-def test_an_ollama_that_has_no_address_is_refused():
+async def test_an_ollama_that_has_no_address_is_refused():
     with pytest.raises(InvalidRequest):
-        names(SpokeConfig(ollama="ftp://den"))
+        await names(SpokeConfig(ollama="ftp://den"))
 
 
 def server(**changes: str) -> OpenAiServer:
