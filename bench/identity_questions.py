@@ -273,7 +273,7 @@ async def _timed_server(bed: Bed, took_s: list[float]) -> AsyncIterator[str]:
         IdentityService(identities, clock).add_to(server)
         own = bed.mesh.files.load_identity()
         credentials = grpc.ssl_server_credentials(
-            [(own.key_pem, own.chain_pem)], identities.issuer_pem, require_client_auth=True
+            [(own.key_pem, own.chain_pem)], identities.clients_pem, require_client_auth=True
         )
         port = server.add_secure_port("127.0.0.1:0", credentials)
         await server.start()
