@@ -1,4 +1,4 @@
-"""The hub's settings: sections `[hub]`, `[gateway]` and `[roles]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and so on."""
+"""The hub's settings: sections `[hub]`, `[gateway]`, `[roles]` and `[journal]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and so on."""
 
 from __future__ import annotations
 
@@ -82,6 +82,15 @@ class RolesConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return {"orchestrator": self.orchestrator}
 
 
+class JournalConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where delegations are kept."""
+
+    url: str = ""
+    """A PostgreSQL database, as "postgresql://user@host/database"; files in the state directory when empty."""
+    password_file: str = ""
+    """File that holds the password of the database and nothing else; PGPASSFILE is heard too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """All that a hub is told."""
@@ -89,6 +98,7 @@ class Configuration:
     hub: HubConfig = field(default_factory=HubConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     roles: RolesConfig = field(default_factory=RolesConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
 
 
 def _host(text: str, field: str) -> Host:

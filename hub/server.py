@@ -15,6 +15,7 @@ from hub.admissions import Admissions
 from hub.audit import Audit
 from hub.authorities import Authorities
 from hub.certificate import Certificate
+from hub.delegations.building import Place, delegations_of
 from hub.dispatch.journey import Dispatch
 from hub.dispatch.upkeep import Upkeep
 from hub.gateway.build import gateway
@@ -26,6 +27,7 @@ from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.rpc.admin import AdminService
 from hub.rpc.authorities import AuthoritiesService
+from hub.rpc.delegation import DelegationService
 from hub.rpc.enrolment import EnrolmentService
 from hub.rpc.identity import IdentityService
 from hub.rpc.inference import InferenceService
@@ -53,9 +55,10 @@ from pki.policy import serial_hex
 from pki.tokens import ADDRESSES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from hub.config import Configuration, HubConfig
+    from hub.delegations.delegations import Delegations
     from hub.gateway.listening import Listener
     from hub.trust import Trust
     from hubspoke.clock import Clock
@@ -128,6 +131,7 @@ class Parts:
     upkeep: Upkeep
     held: HeldTasks
     authorities: Authorities
+    delegations: Delegations
 
 
 @asynccontextmanager
@@ -149,44 +153,58 @@ async def running(
         dispatch, upkeep = Dispatch(sessions, clock), Upkeep(sessions, store, clock)
         keys = Keys(KeyStore(database), clock)
         await keys.load()
-        parts = Parts(
-            clock,
-            store,
-            identities,
-            admissions,
-            keys,
-            live,
-            audit,
-            sessions,
-            dispatch,
-            upkeep,
-            HeldTasks(sessions),
-            Authorities(files, clock, identities, certificate, live=live, audit=audit),
-        )
-        servers = Servers(told.hub, certificate, parts)
-        listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
-        if listener is not None:
-            parts.authorities.followers.append(listener.look)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(_sweep(sessions)),
-                group.create_task(_sweep_identities(identities)),
-                group.create_task(_save_now_and_then(dispatch, store, keys)),
-                group.create_task(certificate.keep_fresh(chance)),
-                group.create_task(notify.keep_alive()),
-            ]
-            await servers.start()
-            serving = None if listener is None else group.create_task(listener.run())
-            try:
-                yield servers.ports if listener is None else replace(servers.ports, gateway=listener.ports)
-            finally:
-                if listener is not None and serving is not None:
-                    listener.stop()
-                    await asyncio.wait({serving})
-                await servers.stop(sessions)
-                for task in tasks:
-                    task.cancel()
+        held = HeldTasks(sessions)
+        place = Place(certificate.identity.identity.name, files.directory, clock)
+        async with delegations_of(told, place, dispatch, sessions, held) as delegations:
+            parts = Parts(
+                clock,
+                store,
+                identities,
+                admissions,
+                keys,
+                live,
+                audit,
+                sessions,
+                dispatch,
+                upkeep,
+                held,
+                Authorities(files, clock, identities, certificate, live=live, audit=audit),
+                delegations,
+            )
+            servers = Servers(told.hub, certificate, parts)
+            listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
+            if listener is not None:
+                parts.authorities.followers.append(listener.look)
+            async with _serving(parts, servers, listener, certificate.keep_fresh(chance)) as ports:
+                yield ports
         await _save(dispatch, store, keys)
+
+
+@asynccontextmanager
+async def _serving(
+    parts: Parts, servers: Servers, listener: Listener | None, renewal: Coroutine[None, None, None]
+) -> AsyncIterator[Ports]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_sweep(parts.sessions)),
+            group.create_task(_sweep_identities(parts.identities)),
+            group.create_task(_save_now_and_then(parts.dispatch, parts.store, parts.keys)),
+            group.create_task(renewal),
+            group.create_task(notify.keep_alive()),
+            group.create_task(parts.delegations.keep_going()),
+        ]
+        await servers.start()
+        serving = None if listener is None else group.create_task(listener.run())
+        try:
+            yield servers.ports if listener is None else replace(servers.ports, gateway=listener.ports)
+        finally:
+            parts.delegations.let_watchers_go()
+            if listener is not None and serving is not None:
+                listener.stop()
+                await asyncio.wait({serving})
+            await servers.stop(parts.sessions)
+            for task in tasks:
+                task.cancel()
 
 
 class Servers:
@@ -263,6 +281,7 @@ class Servers:
         ).add_to(self._mesh)
         InferenceService(dispatch, sessions, clock).add_to(self._mesh)
         ModelsService(parts.upkeep, parts.audit).add_to(self._mesh)
+        DelegationService(parts.delegations).add_to(self._mesh)
         KeysService(parts.keys, parts.audit).add_to(self._mesh)
         NodesService(identities, parts.admissions).add_to(self._mesh)
         AuthoritiesService(parts.authorities).add_to(self._mesh)

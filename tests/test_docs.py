@@ -17,7 +17,7 @@ import pytest
 
 import hubspoke.api
 from hub.cli import main as hub_server
-from hub.config import GatewayConfig, HubConfig, RolesConfig
+from hub.config import GatewayConfig, HubConfig, JournalConfig, RolesConfig
 from hub.rpc import access
 from hubspoke.cli import main as hubspoke_command
 from hubspoke.cli.chat.commands import COMMANDS as CHAT_COMMANDS
@@ -209,7 +209,13 @@ def test_every_dependency_has_its_reason():
 
 @pytest.mark.parametrize(
     ("section", "kind"),
-    [("hub", HubConfig), ("gateway", GatewayConfig), ("roles", RolesConfig), ("spoke", SpokeConfig)],
+    [
+        ("hub", HubConfig),
+        ("gateway", GatewayConfig),
+        ("roles", RolesConfig),
+        ("journal", JournalConfig),
+        ("spoke", SpokeConfig),
+    ],
 )
 def test_every_setting_is_described(section: str, kind: type[Settings]):
     fields = msgspec.structs.fields(kind)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from hub.config import Configuration, GatewayConfig, HubConfig, RolesConfig
+from hub.config import Configuration, GatewayConfig, HubConfig, JournalConfig, RolesConfig
 from hub.server import running
 from hubspoke import config, grpc_settings, logs, loop
 from hubspoke.cli import options
@@ -62,6 +62,7 @@ def command(
         hub=settings,
         gateway=config.load(GatewayConfig, "gateway", file, os.environ),
         roles=config.load(RolesConfig, "roles", file, os.environ),
+        journal=config.load(JournalConfig, "journal", file, os.environ),
     )
     loop.run(lambda: serve(told, HubFiles(directory)))
 

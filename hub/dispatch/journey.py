@@ -76,6 +76,8 @@ class Call:
     """Set for work that is done once for its key, whatever becomes of sessions and hubs."""
     only: SpokeId | None = None
     """The one spoke that may have it."""
+    excluded: frozenset[SpokeId] = frozenset()
+    """Spokes that may not."""
 
     @property
     def kind(self) -> CallKind:
@@ -98,7 +100,7 @@ class Dispatch:
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
         ask = ask_of(call.request, now=self._clock.monotonic(), timeout_s=call.timeout_s)
-        ask = replace(ask, only=call.only)
+        ask = replace(ask, only=call.only, excluded=call.excluded)
         admission.admit(ask, len(self._queue), self._queue.size_bytes + len(call.body))
         try:
             async with asyncio.timeout(call.timeout_s):
@@ -124,7 +126,8 @@ class Dispatch:
 
     async def _attempts(self, ask: Ask, call: Call) -> Ended:
         failure: MeshError | None = None
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        # Where a task may have been done nevertheless, only whoever keeps its record can tell.
+        for attempt in range(1, ATTEMPTS_MAX + 1 if call.task is None else 2):
             with self._waiting(ask, call) as waiter:
                 try:
                     grant = await self._granted_in_time(waiter, call.client)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """One SQLite file, and the thread that works on it."""
+    """One SQLite file, or a PostgreSQL database, and the thread that works on it."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -41,9 +41,24 @@ class Database:
     @classmethod
     async def open(cls, path: Path) -> Self:
         """Open the database at *path*, and make what is not there yet; raise StoreFailed for another version's."""
-        database = cls(_engine_of(path))
+        return await cls._made(_engine_of(path), _prepare)
+
+    @classmethod
+    async def open_tables(cls, path: Path, metadata: sa.MetaData) -> Self:
+        """Open the database at *path* with tables of its own."""
+        return await cls._made(_engine_of(path), metadata.create_all)
+
+    @classmethod
+    async def connect(cls, url: sa.URL, metadata: sa.MetaData) -> Self:
+        """Connect to a server, and make what is not there yet of *metadata*."""
+        # A connection that broke while it lay idle is found out before it is used.
+        return await cls._made(sa.create_engine(url, pool_pre_ping=True), metadata.create_all)
+
+    @classmethod
+    async def _made(cls, engine: sa.Engine, prepare: Callable[[sa.Connection], None]) -> Self:
+        database = cls(engine)
         try:
-            await database.run(_prepare)
+            await database.run(prepare)
         except BaseException:
             await database.close()
             raise

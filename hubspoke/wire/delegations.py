@@ -166,6 +166,15 @@ def plan_from_wire(message: pb.Plan, inputs: Sequence[Input]) -> Plan:
     )
 
 
+def plan_from_bytes(body: bytes, inputs: Sequence[Input]) -> Plan:
+    """Check an encoded plan for *inputs*; raise InvalidRequest that names the field."""
+    try:
+        message = pb.Plan.FromString(body)
+    except DecodeError as error:
+        raise InvalidRequest("the plan is no Plan; encode it with the published protos") from error
+    return plan_from_wire(message, inputs)
+
+
 def _task(message: pb.DelegateRequest, inputs: Sequence[Input]) -> Goal | Plan:
     match message.WhichOneof("work"):
         case "goal":

@@ -42,7 +42,7 @@ class _DelegationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deleg
     DELEGATION_STATE_MERGING: _DelegationState.ValueType  # 5
     """The result is put together (working)."""
     DELEGATION_STATE_PARKED: _DelegationState.ValueType  # 6
-    """Nothing goes on before somebody resolves what is parked (input required)."""
+    """Somebody has to say what becomes of what is parked; what does not need it goes on (input required)."""
     DELEGATION_STATE_SUCCEEDED: _DelegationState.ValueType  # 7
     """It has ended, and the result is complete (completed)."""
     DELEGATION_STATE_PARTIAL: _DelegationState.ValueType  # 8
@@ -68,7 +68,7 @@ DELEGATION_STATE_REVIEWING: DelegationState.ValueType  # 4
 DELEGATION_STATE_MERGING: DelegationState.ValueType  # 5
 """The result is put together (working)."""
 DELEGATION_STATE_PARKED: DelegationState.ValueType  # 6
-"""Nothing goes on before somebody resolves what is parked (input required)."""
+"""Somebody has to say what becomes of what is parked; what does not need it goes on (input required)."""
 DELEGATION_STATE_SUCCEEDED: DelegationState.ValueType  # 7
 """It has ended, and the result is complete (completed)."""
 DELEGATION_STATE_PARTIAL: DelegationState.ValueType  # 8
@@ -436,7 +436,7 @@ class Subtask(_message.Message):
     side_effect: Global___SideEffect.ValueType
     """Whether it may be done twice. Optional."""
     attempts_max: _builtins.int
-    """How often it is tried before it is parked, or fails; at most 10. Optional: 3 when 0."""
+    """How often it is tried before it fails; at most 10. Optional: 3 when 0."""
     task: _builtins.str
     """What kind of work it is, such as "extract": how well models do at each kind is remembered. At most 64 bytes. Optional."""
     @_builtins.property
@@ -808,7 +808,7 @@ class SubtaskStatus(_message.Message):
     model: _builtins.str
     """The model that does it."""
     output: _builtins.str
-    """Its output; empty before it has one. Longer ones are cut in events, and whole in GetDelegation."""
+    """Its output; empty before it has one. Those over 16 KiB are cut in events, and whole in GetDelegation."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Subtasks that have to be done before, by id."""
@@ -1072,7 +1072,7 @@ class Progress(_message.Message):
     spoke: _builtins.str
     """The spoke that writes."""
     output_tokens: _builtins.int
-    """Tokens of this try so far."""
+    """Tokens of this try so far, about."""
     def __init__(
         self,
         *,

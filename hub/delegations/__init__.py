@@ -1,0 +1,1 @@
+"""Runs what is handed over: plans to the journal, step by step, subtasks through dispatch."""

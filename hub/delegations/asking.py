@@ -1,0 +1,197 @@
+"""One question of a delegation to a model: a task that is done once for its key, wherever its answer is found."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hub.core.estimator import BYTES_PER_TOKEN
+from hub.dispatch.journey import Call
+from hubspoke.errors import InvalidOutput
+from hubspoke.gathered import Gathered
+from hubspoke.types import (
+    Delta,
+    FinishReason,
+    JsonFormat,
+    Message,
+    Priority,
+    Request,
+    Sampling,
+    Speaker,
+    SpokeId,
+    Started,
+    Task,
+    TaskKey,
+)
+from hubspoke.wire import answers, requests
+
+if TYPE_CHECKING:
+    from hub.dispatch.journey import Dispatch
+    from hub.relay.held import HeldTasks
+    from hub.relay.sessions import Sessions
+    from hubspoke.clock import Clock
+    from hubspoke.types import Waiting
+
+CALLS_MAX: Final = 64
+"""Questions of delegations that wait or run at a time, for each priority: apps find room in the queue beside them."""
+
+PROGRESS_S: Final = 0.5
+"""How often whoever watches hears how far an answer has come."""
+
+GRACE_S: Final = 10.0
+"""How long a spoke that was lost with a task may take to come back before another one is given it."""
+
+NEWCOMERS_S: Final = 3.0
+"""How long spokes have to say what they hold when it is not known which of them it was: all dial again at once."""
+
+LOOKED_S: Final = 0.2
+"""How often it is looked for."""
+
+
+class Hearer(Protocol):
+    """Who hears how an answer comes along."""
+
+    async def started(self, spoke: SpokeId, model: str) -> None:
+        """Hear who makes it."""
+        ...
+
+    def progressed(self, spoke: SpokeId, tokens: int) -> None:
+        """Hear how far it has come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of *model*, of *only* one spoke or of none that are *excluded*."""
+
+    key: TaskKey
+    epoch: int
+    model: str
+    prompt: str = field(repr=False)
+    format: JsonFormat | None = None
+    max_output_tokens: int = 0
+    priority: Priority = Priority.BATCH
+    timeout_s: float | None = None
+    only: SpokeId | None = None
+    excluded: frozenset[SpokeId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer, and who gave it."""
+
+    text: str = field(repr=False)
+    spoke: str
+    model: str
+    model_key: str
+    tokens: int
+    """Read and written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who holds a task; *in_doubt* when whoever had it is away and may have done it."""
+
+    holder: SpokeId | None
+    in_doubt: bool = False
+
+
+class Asker:
+    """Asks models for delegations."""
+
+    def __init__(self, dispatch: Dispatch, sessions: Sessions, held: HeldTasks, clock: Clock) -> None:
+        self._dispatch = dispatch
+        self._sessions = sessions
+        self._held = held
+        self._clock = clock
+        self._places = {priority: asyncio.Semaphore(CALLS_MAX) for priority in Priority}
+
+    async def ask(self, question: Question, hearer: Hearer) -> Told:
+        """Have *question* answered; raise what is in the way, a SpokeError where another try may do better."""
+        async with self._places[question.priority]:
+            request = Request(
+                model=question.model,
+                messages=(Message(Speaker.USER, question.prompt),),
+                sampling=Sampling(temperature=0),
+                max_output_tokens=question.max_output_tokens,
+                priority=question.priority,
+                format=question.format,
+            )
+            body = requests.request_to_wire(request).SerializeToString()
+            listener = _Listener(hearer, self._clock)
+            task = Task(question.key, question.epoch, hashlib.sha256(body).digest())
+            call = Call(
+                request,
+                body,
+                listener,
+                question.timeout_s,
+                task=task,
+                only=question.only,
+                excluded=question.excluded,
+            )
+            await self._dispatch.answer(call)
+        return listener.told(request)
+
+    def settle(self, key: TaskKey, spoke: str) -> None:
+        """Let *spoke* forget a task whose answer is kept."""
+        self._held.settle(SpokeId(spoke), key)
+
+    async def look(self, key: TaskKey, last: SpokeId | None) -> Found:
+        """Look for who works on a task that may have been begun, or has its answer. *last* had it, as far as is known."""
+        ends_at = self._clock.monotonic() + (NEWCOMERS_S if last is None else GRACE_S)
+        while self._clock.monotonic() < ends_at:
+            for spoke in self._sessions.registry.spokes:
+                if key in (self._held.of(spoke) or ()):
+                    return Found(spoke)
+            if last is not None and self._held.of(last) is not None:
+                return Found(None)  # it is back, and has nothing of it
+            await asyncio.sleep(LOOKED_S)
+        return Found(None, in_doubt=last is not None)
+
+
+class _Listener:
+    """A client that gathers the answer."""
+
+    def __init__(self, hearer: Hearer, clock: Clock) -> None:
+        self._hearer = hearer
+        self._clock = clock
+        self._gathered = Gathered()
+        self._tokens = 0
+        self._told_at = 0.0
+
+    async def tell(self, event: Waiting | Started) -> None:
+        """Hear where the answer is made."""
+        if isinstance(event, Started):
+            self._gathered.add(event)
+            await self._hearer.started(event.spoke, event.model)
+
+    async def write(self, body: bytes) -> None:
+        """Take in some of the answer."""
+        event = answers.event_from_bytes(body)
+        if event is None:
+            return
+        self._gathered.add(event)
+        started = self._gathered.started
+        if isinstance(event, Delta) and started is not None:
+            # The count stands in a wrapper that does not come this far.
+            self._tokens += max(len(event.text.encode()) // BYTES_PER_TOKEN, 1)
+            now = self._clock.monotonic()
+            if now - self._told_at >= PROGRESS_S:
+                self._told_at = now
+                self._hearer.progressed(started.spoke, self._tokens)
+
+    def told(self, request: Request) -> Told:
+        """Give the whole answer; raise InvalidOutput for one of a form that was cut off."""
+        answer = self._gathered.answer()
+        if request.format is not None and answer.finished.reason is FinishReason.LENGTH:
+            raise InvalidOutput("the answer was cut off before its form was complete; allow more tokens")
+        usage = answer.finished.usage
+        return Told(
+            answer.text,
+            answer.started.spoke,
+            answer.started.model,
+            answer.started.model_key,
+            usage.prompt_tokens + usage.output_tokens,
+        )

@@ -1,0 +1,240 @@
+"""Everything that can be done with delegations, and the loop that begins what is new and what others have left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hub.core import catalogue
+from hub.delegations.run import run
+from hub.journal.rows import New, Query, Resolution
+from hubspoke.errors import InvalidRequest, NoSpoke, StoreFailed, UnknownDelegation
+from hubspoke.types import DelegationId, Goal, Merge, Review
+from hubspoke.wire import delegations as wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Mapping
+
+    from hub.delegations.desk import Desk
+    from hub.journal.engine import Engine
+    from hub.journal.opening import Opened
+    from hubspoke.types import DelegationEvent, DelegationInfo, DelegationState, SubtaskId, Verb, Work
+
+log = logging.getLogger(__name__)
+
+LIFETIME: Final = timedelta(hours=24)
+"""How long a delegation without a deadline may take."""
+
+LIFETIME_MAX: Final = timedelta(days=90)
+
+LOOK_S: Final = 0.5
+"""How often hubs that share a journal look for one that is gone."""
+
+PURGE_S: Final = 600.0
+
+ID_CHARS: Final = 20
+
+
+class Delegations:
+    """What is handed over to this hub. Nothing of the engine is loaded before there is something to run."""
+
+    def __init__(self, desk: Desk, opened: Opened) -> None:
+        self._desk = desk
+        self._journal = opened.journal
+        self._opened = opened
+        self._engine: Engine | None = None
+        self._new: list[DelegationId] = []
+        self._news = asyncio.Event()
+        self._purged_at = 0.0
+        self._is_fresh = True
+
+    async def delegate(self, work: Work, owner: str) -> tuple[DelegationInfo, bool]:
+        """Take *work* from *owner*, and say whether it was taken before; once this returns it will be done."""
+        now = self._desk.clock.now()
+        deadline = work.limits.deadline or now + LIFETIME
+        if deadline > now + LIFETIME_MAX:
+            raise InvalidRequest(f"limits.deadline is more than {LIFETIME_MAX.days} days away")
+        new = New(
+            id=id_of(owner, work.request_id),
+            owner=owner,
+            work=work,
+            digest=wire.digest_of(work),
+            accepted_at=now.timestamp(),
+            deadline=deadline.timestamp(),
+            executor=self._journal.executor,
+        )
+        with suppress(UnknownDelegation):
+            await self._journal.info(new.id)
+            return await self._journal.accept(new)  # it is there: nothing has to be looked at but its digest
+        self._check(work)
+        if deadline <= now:
+            raise InvalidRequest("limits.deadline has passed; is the clock right?")
+        info, existed = await self._journal.accept(new)
+        if not existed:
+            self._new.append(new.id)
+            self._news.set()
+        return info, existed
+
+    async def watch(
+        self, delegation: DelegationId, owner: str | None, from_seq: int
+    ) -> AsyncGenerator[DelegationEvent]:
+        """Give what happened from a number on, then what happens, to the end."""
+        await self._owned(delegation, owner)
+        events = self._journal.events(delegation, from_seq)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    async def get(self, delegation: DelegationId, owner: str | None) -> DelegationInfo:
+        """Say how a delegation stands; *owner* is `None` for who may see everybody's."""
+        await self._owned(delegation, owner)
+        return await self._journal.get(delegation)
+
+    async def listed(
+        self,
+        owner: str | None,
+        states: Iterable[DelegationState],
+        labels: Mapping[str, str],
+        limit: int,
+        after: tuple[float, str] | None,
+    ) -> tuple[DelegationInfo, ...]:
+        """Give delegations, the newest first."""
+        return await self._journal.list(Query(owner, frozenset(states), labels, limit, after))
+
+    async def cancel(self, delegation: DelegationId, owner: str | None) -> DelegationInfo:
+        """End a delegation, whatever it is doing."""
+        await self._owned(delegation, owner)
+        await self._journal.cancel(delegation)
+        if self._engine is not None:
+            self._engine.stop(delegation, is_over=True)
+        return await self._journal.get(delegation)
+
+    async def resolve(
+        self,
+        delegation: DelegationId,
+        owner: str | None,
+        subtask: SubtaskId | None,
+        verb: Verb,
+        output: str,
+    ) -> DelegationInfo:
+        """Say what becomes of what is parked."""
+        await self._owned(delegation, owner)
+        await self._journal.resume_parked(delegation, subtask, Resolution(verb, output))
+        return await self._journal.get(delegation)
+
+    async def delete(self, delegation: DelegationId, owner: str | None) -> None:
+        """Forget a delegation that has ended."""
+        await self._owned(delegation, owner)
+        await self._journal.delete(delegation)
+        if self._engine is not None:
+            await self._engine.forget([delegation])
+
+    async def keep_going(self) -> None:
+        """Begin what is new, what was left when this hub went down, and what a dead one has left. Runs until cancelled."""
+        self._news.set()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S if self._opened.is_shared else PURGE_S):
+                    await self._news.wait()
+            self._news.clear()
+            try:
+                await self._look_around()
+            except StoreFailed:
+                await asyncio.sleep(LOOK_S)
+                self._news.set()
+
+    def let_watchers_go(self) -> None:
+        """End what is watched: the hub stops, and whoever watches goes on when it is back."""
+        self._journal.let_watchers_go()
+
+    async def close(self) -> None:
+        """Let go of everything; what runs goes on when the hub is back."""
+        try:
+            if self._engine is not None:
+                with suppress(StoreFailed):
+                    for delegation in self._engine.running:
+                        await self._journal.prove(delegation)  # it is not to blame for this end
+                await self._engine.close()
+        finally:
+            await self._journal.close()
+            await self._opened.owner.close()
+
+    async def _look_around(self) -> None:
+        if self._is_fresh:
+            self._new += await self._journal.open_of(self._journal.executor)
+            self._is_fresh = False
+        for dead in await self._opened.owner.dead():
+            adopted = await self._journal.adopt_dead(dead)
+            await self._opened.owner.buried(dead)
+            log.info("journal adopted", extra={"of": dead, "delegations": len(adopted)})
+            self._new += adopted
+        if self._new:
+            new, self._new = self._new, []
+            try:
+                await self._begin(new)
+            except StoreFailed:
+                self._new += new
+                raise
+        if self._engine is not None and self._opened.is_shared:
+            for delegation in await self._journal.stolen(self._engine.running):
+                info = await self._journal.info(delegation)
+                self._engine.stop(delegation, is_over=info.has_ended)
+        await self._purge()
+
+    async def _begin(self, delegations: list[DelegationId]) -> None:
+        if self._engine is None:
+            # It takes half a second, which only a hub that is delegated to has to wait.
+            kind = await asyncio.to_thread(_load)
+            engine = kind(self._opened.steps, self._journal.executor, partial(run, self._desk))
+            await engine.launch()
+            self._engine = engine
+        await self._engine.begin(delegations)
+
+    async def _purge(self) -> None:
+        now = self._desk.clock.monotonic()
+        if now - self._purged_at < PURGE_S:
+            return
+        self._purged_at = now
+        while gone := await self._journal.purge():
+            log.info("delegations purged", extra={"count": len(gone)})
+            if self._engine is not None:
+                await self._engine.forget(gone)
+
+    async def _owned(self, delegation: DelegationId, owner: str | None) -> None:
+        info = await self._journal.info(delegation)
+        if owner is not None and info.owner != owner:
+            raise UnknownDelegation(f"there is no delegation {delegation[:64]}")
+
+    def _check(self, work: Work) -> None:
+        """Raise what would be in the way later: a model that nobody has, or no orchestrator where one is needed."""
+        task = work.task
+        needs_orchestrator = (
+            isinstance(task, Goal)
+            or work.review is Review.ALWAYS
+            or task.merge is Merge.MODEL
+            or any(not subtask.model for subtask in task.subtasks)
+        )
+        if needs_orchestrator:
+            self._desk.orchestrator()
+        if not isinstance(task, Goal):
+            for model in {subtask.model for subtask in task.subtasks if subtask.model}:
+                with suppress(NoSpoke):  # it may come back
+                    catalogue.resolve(self._desk.sessions.registry, model)
+
+
+def id_of(owner: str, request_id: str) -> DelegationId:
+    """Give the id of what *owner* hands over under *request_id*: the same again, whichever hub is asked."""
+    digest = hashlib.sha256(f"{owner}\0{request_id}".encode()).digest()
+    return DelegationId("d-" + base64.b32encode(digest).decode().lower()[:ID_CHARS])
+
+
+def _load() -> type[Engine]:
+    from hub.journal.engine import Engine  # noqa: PLC0415  # see `_begin`
+
+    return Engine

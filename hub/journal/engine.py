@@ -1,0 +1,222 @@
+"""DBOS, which keeps what every step gave and begins again what a dead hub had not ended. Nobody else knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from dbos import DBOS, Serializer, SetWorkflowID
+
+from hubspoke.errors import InternalError, StoreFailed
+from hubspoke.types import DelegationId
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from dbos import DBOSConfig, StepOptions, StepReservation
+
+    from hub.journal.journal import Step, Steps
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = "1"
+"""Of what is kept. Work of another format is left alone: DBOS would else take every change of our code for one."""
+
+THREADS_MAX: Final = 8
+"""DBOS would start as many as there are steps; with more than these, answers to others come late."""
+
+STARTED_AT_A_TIME: Final = 64
+
+WHY_CHARS: Final = 300
+
+_NAME: Final = "hubspoke"
+_STATUSES_ALIVE: Final = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+
+
+class _Json(Serializer):
+    """Everything is kept as JSON: whoever can write the database must not be able to run code in the hub."""
+
+    def serialize(self, data: Any) -> str:
+        return msgspec.json.encode(data, enc_hook=_as_text).decode()
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return msgspec.json.decode(serialized_data)
+
+    def name(self) -> str:
+        return "hubspoke_json"
+
+
+class _Voice(logging.Handler):
+    """Takes what DBOS says into our own log, without what it says of values and code."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("journal engine", extra={"why": record.getMessage()[:WHY_CHARS]})
+
+
+class _Place:
+    """A step that was reserved."""
+
+    def __init__(self, name: str, reserved: StepReservation) -> None:
+        # Without options of its own a reserved step would take what its function was decorated with for lost.
+        self._options: StepOptions = {"name": name, "retries_allowed": False}
+        self._reserved = reserved
+
+    async def run(self, work: Callable[[], Awaitable[str]]) -> str:
+        """Do *work* and keep what it gives."""
+
+        async def step() -> str:
+            return await work()
+
+        return await self._reserved.run_async(self._options, step)
+
+
+class _Places:
+    """The steps of the delegation that runs in this context."""
+
+    def reserve(self, name: str) -> Step:
+        """Draw the next place: by their order alone they are known again after a crash."""
+        return _Place(name, DBOS.reserve_step())
+
+
+class Engine:
+    """Runs delegations by *run*, which is called again with the same steps until it returns. One in a process."""
+
+    def __init__(
+        self,
+        url: sa.URL,
+        executor: str,
+        run: Callable[[DelegationId, Steps], Coroutine[None, None, None]],
+    ) -> None:
+        self._file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        self._config: DBOSConfig = {
+            "name": _NAME,
+            "system_database_url": url.render_as_string(hide_password=False),
+            "executor_id": executor,
+            "application_version": FORMAT,
+            "serializer": _Json(),
+            "max_executor_threads": THREADS_MAX,
+            "log_level": "WARNING",
+        }
+        self._run = run
+        self._tasks: dict[DelegationId, asyncio.Task[None]] = {}
+        self._over: set[DelegationId] = set()
+        self._workflow: Callable[[str], Coroutine[Any, Any, None]] | None = None
+
+    @property
+    def running(self) -> tuple[DelegationId, ...]:
+        """Say what runs here."""
+        return tuple(self._tasks)
+
+    async def launch(self) -> None:
+        """Begin again what this executor had not ended, in the loop that runs now; raise StoreFailed."""
+        if self._file is not None:
+            await asyncio.to_thread(make_wal, self._file)
+        _silence()
+        DBOS(config=self._config)
+
+        async def delegation(name: str) -> None:
+            await self._delegation(name)
+
+        # Who begins something in vain too often is found out by the journal: a restart alone proves nothing.
+        self._workflow = DBOS.workflow(name="delegation", max_recovery_attempts=None)(delegation)
+        try:
+            DBOS.launch()
+        except sa.exc.SQLAlchemyError as error:
+            await self.close()
+            raise StoreFailed("the steps of delegations cannot be read or written") from error
+
+    async def begin(self, delegations: Iterable[DelegationId]) -> None:
+        """Run what is not under way yet. What is pending under another executor's name is taken over. Raise StoreFailed."""
+        wanted = list(delegations)
+        try:
+            for first in range(0, len(wanted), STARTED_AT_A_TIME):
+                await self._begin(wanted[first : first + STARTED_AT_A_TIME])
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreFailed("the steps of delegations cannot be read or written") from error
+
+    def stop(self, delegation: DelegationId, *, is_over: bool) -> None:
+        """Stop a delegation here: for good, or because it is another executor's now."""
+        task = self._tasks.get(delegation)
+        if task is not None:
+            if is_over:
+                self._over.add(delegation)
+            task.cancel()
+
+    async def forget(self, delegations: Iterable[DelegationId]) -> None:
+        """Forget the steps of what has ended."""
+        gone = list(delegations)
+        if gone:
+            await DBOS.delete_workflows_async([*gone])
+
+    async def close(self) -> None:
+        """Let go of everything. What runs is begun again at the next launch."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        # DBOS has made its threads those of the loop; they end with it.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+
+    async def _begin(self, some: Sequence[DelegationId]) -> None:
+        known = {
+            status.workflow_id: status
+            for status in await DBOS.list_workflows_async(
+                workflow_ids=[*some], load_input=False, load_output=False
+            )
+        }
+        for each in some:
+            status = known.get(each)
+            if status is None:
+                await self._start(each)
+            elif status.status not in _STATUSES_ALIVE or status.executor_id != self._config["executor_id"]:
+                await DBOS.resume_workflow_async(each)
+
+    async def _start(self, delegation: DelegationId) -> None:
+        if self._workflow is None:
+            raise InternalError("the journal's engine was used before its launch")
+        with SetWorkflowID(delegation):
+            await DBOS.start_workflow_async(self._workflow, delegation)
+
+    async def _delegation(self, name: str) -> None:
+        """Run one delegation in a task of its own, that can be stopped without DBOS."""
+        delegation = DelegationId(name)
+        task = asyncio.create_task(self._run(delegation, _Places()))
+        self._tasks[delegation] = task
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            del self._tasks[delegation]
+        is_over = delegation in self._over
+        self._over.discard(delegation)
+        if not (task.cancelled() and is_over):
+            await task  # raises what it has raised; cancelled, it stays pending
+
+
+def make_wal(path: Path) -> None:
+    """Have the SQLite file at *path* keep a log that lets readers in, and halves the time of a write."""
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _silence() -> None:
+    logger = logging.getLogger("dbos")
+    logger.handlers = [_Voice()]
+    logger.propagate = False
+
+
+def _as_text(value: object) -> str:
+    """Keep of an error what it says: nothing else that is not JSON is ever given."""
+    with suppress(AttributeError):
+        return f"{type(value).__name__}: {value}"[:WHY_CHARS]
+    return type(value).__name__

@@ -1,0 +1,278 @@
+"""The port to what is kept of delegations. Whoever runs them does not see what keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+import sqlalchemy as sa
+
+from hub.journal import rows
+from hub.journal import tables as t
+from hub.journal.watching import Watchers
+from hubspoke.errors import WrongState
+from hubspoke.types import DelegationEvent, DelegationId, DelegationState, StateChanged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from hub.journal.rows import Kept, New, Query, Resolution
+    from hub.store.database import Database
+    from hubspoke.clock import Clock
+    from hubspoke.types import DelegationInfo, Happening, Progress, SubtaskId
+
+log = logging.getLogger(__name__)
+
+RETENTION_S: Final = 30 * 86_400.0
+"""How long what has ended is kept."""
+
+PAGE: Final = 256
+"""Events that are read at a time."""
+
+ELSEWHERE_POLL_S: Final = 0.1
+"""How often the events of a delegation are looked for that another hub runs."""
+
+PURGED_AT_A_TIME: Final = 100
+
+
+class Step(Protocol):
+    """A place for one step, drawn in the order of the plan."""
+
+    async def run(self, work: Callable[[], Awaitable[str]]) -> str:
+        """Do *work* and keep what it gives; give what was kept if it was done before."""
+        ...
+
+
+class Steps(Protocol):
+    """The steps of one delegation. They have to be reserved in the same order whenever it runs."""
+
+    def reserve(self, name: str) -> Step:
+        """Draw the next place."""
+        ...
+
+
+class Journal:
+    """Everything that is kept. *executor* names whose work it is that is accepted here."""
+
+    def __init__(self, database: Database, executor: str, clock: Clock, *, is_shared: bool) -> None:
+        self.executor = executor
+        self._database = database
+        self._clock = clock
+        self._is_shared = is_shared
+        self._watchers = Watchers()
+        self._resolved = asyncio.Event()
+
+    async def accept(self, new: New) -> tuple[DelegationInfo, bool]:
+        """Keep a delegation, and say whether it had been there before; once this returns, it is there."""
+        return await self._database.run(lambda connection: rows.accept(connection, new))
+
+    async def get(self, delegation: DelegationId) -> DelegationInfo:
+        """Say how a delegation stands, with subtasks, their outputs and the result."""
+        return await self._database.run(lambda connection: rows.whole(connection, delegation))
+
+    async def info(self, delegation: DelegationId) -> DelegationInfo:
+        """Say how a delegation stands, without subtasks and result."""
+        return await self._database.run(lambda connection: rows.info(connection, delegation))
+
+    async def list(self, query: Query) -> tuple[DelegationInfo, ...]:
+        """Give what *query* wants, the newest first."""
+        return await self._database.run(lambda connection: rows.listed(connection, query))
+
+    async def cancel(self, delegation: DelegationId) -> None:
+        """End a delegation, unless it has ended."""
+        try:
+            await self._write(delegation, "cancelled", StateChanged(DelegationState.CANCELLED), None)
+        except rows.Over:
+            await self.info(delegation)  # or there is none
+
+    async def events(self, delegation: DelegationId, from_seq: int) -> AsyncGenerator[DelegationEvent]:
+        """Give what happened from a number on, then what happens, to the end, or until the hub stops.
+
+        Who is slow delays nobody.
+        """
+        next_seq = max(from_seq, 1)
+        with self._watchers.watching(delegation) as watcher:
+            while not self._watchers.are_gone:
+                watcher.news.clear()
+                page = await self._page(delegation, next_seq)
+                for event in page:
+                    next_seq = event.seq + 1
+                    yield event
+                for progress in watcher.take_progress():
+                    yield DelegationEvent(0, self._clock.now(), progress)
+                if len(page) == PAGE:
+                    continue
+                info = await self.info(delegation)
+                if info.has_ended and info.last_seq < next_seq:
+                    return
+                if info.last_seq < next_seq:
+                    await self._news(watcher.news)
+
+    async def resume_parked(
+        self, delegation: DelegationId, subtask: SubtaskId | None, resolution: Resolution
+    ) -> None:
+        """Keep what becomes of what is parked; raise WrongState when nothing is."""
+        await self._database.run(partial(_resolve, delegation, subtask, resolution))
+        # A new one for whoever waits from now on: one that is cleared could be missed.
+        self._resolved.set()
+        self._resolved = asyncio.Event()
+
+    async def adopt_dead(self, executor: str) -> tuple[DelegationId, ...]:
+        """Take over what *executor*, who is gone, has not ended, and say what that is."""
+        return await self._database.run(partial(_adopt, executor, self.executor))
+
+    async def purge(self) -> tuple[DelegationId, ...]:
+        """Forget what ended long ago, some at a time, and say what."""
+        before = self._clock.now().timestamp() - RETENTION_S
+        return await self._database.run(partial(_purge, before))
+
+    async def delete(self, delegation: DelegationId) -> None:
+        """Forget a delegation; raise WrongState unless it has ended."""
+        info = await self.info(delegation)
+        if not info.has_ended:
+            raise WrongState(f"{delegation} has not ended; cancel it first")
+        await self._database.run(lambda connection: rows.remove(connection, [delegation]))
+        self._watchers.tell(delegation)
+
+    async def begin(self, delegation: DelegationId) -> Kept:
+        """Note that a delegation is begun here, and give it."""
+        return await self._database.run(partial(_begin, self.executor, delegation))
+
+    async def prove(self, delegation: DelegationId) -> None:
+        """Note that something has come of it since it was begun, or that it is not its fault when nothing has."""
+        update = sa.update(t.delegations).filter_by(id=delegation).values(starts=0)
+        await self._database.run(lambda connection: connection.execute(update))
+
+    async def append(self, delegation: DelegationId, key: str, happening: Happening) -> None:
+        """Write what happened, once for each *key*; raise Over when the delegation has ended, or is another's."""
+        await self._write(delegation, key, happening, self.executor)
+
+    def tell_progress(self, delegation: DelegationId, progress: Progress) -> None:
+        """Let whoever watches know that tokens are being written; nothing of it is kept."""
+        self._watchers.tell_progress(delegation, progress)
+
+    def let_watchers_go(self) -> None:
+        """End all `events`."""
+        self._watchers.let_go()
+
+    async def keep_text(self, delegation: DelegationId, text: str) -> str:
+        """Keep a text that is too long for a step, and give its digest."""
+        return await self._database.run(lambda connection: rows.keep_text(connection, delegation, text))
+
+    async def text(self, delegation: DelegationId, digest: str) -> str:
+        """Give a text that was kept."""
+        return await self._database.run(lambda connection: rows.text(connection, delegation, digest))
+
+    async def resolution(
+        self, delegation: DelegationId, subtask: SubtaskId | None, number: int
+    ) -> Resolution:
+        """Wait until somebody has said what becomes of what was parked for the time *number*."""
+        while True:
+            news = self._resolved
+            found = await self._database.run(
+                lambda connection: rows.resolution(connection, delegation, subtask, number)
+            )
+            if found is not None:
+                return found
+            await self._news(news)
+
+    async def next_park(self, delegation: DelegationId) -> int:
+        """Say which time it is now that the whole of a delegation is parked: the last one, unless that is resolved."""
+        return await self._database.run(lambda connection: rows.next_park(connection, delegation))
+
+    async def open_of(self, executor: str) -> tuple[DelegationId, ...]:
+        """List what *executor* has not ended, the oldest first."""
+        return await self._database.run(lambda connection: _open_of(connection, executor))
+
+    async def stolen(self, delegations: Sequence[DelegationId]) -> tuple[DelegationId, ...]:
+        """Say which of *delegations* have ended, or are another's by now."""
+        table = t.delegations.c
+        still = sa.select(table.id).where(
+            table.id.in_(delegations), table.ended_at.is_(None), table.executor == self.executor
+        )
+        kept = await self._database.run(lambda connection: set(connection.execute(still).scalars()))
+        return tuple(each for each in delegations if each not in kept)
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self._database.close()
+
+    async def _write(
+        self, delegation: DelegationId, key: str, happening: Happening, executor: str | None
+    ) -> None:
+        entry = rows.Entry(delegation, key, happening, self._clock.now().timestamp(), executor)
+        if await self._database.run(lambda connection: rows.append(connection, entry)):
+            self._watchers.tell(delegation)
+
+    async def _page(self, delegation: DelegationId, from_seq: int) -> tuple[DelegationEvent, ...]:
+        def read(connection: sa.Connection) -> tuple[DelegationEvent, ...]:
+            found = rows.events(connection, delegation, from_seq, PAGE)
+            return tuple(_with_result(connection, delegation, event) for event in found)
+
+        return await self._database.run(read)
+
+    async def _news(self, news: asyncio.Event) -> None:
+        """Wait for news, which only this hub's own come as."""
+        try:
+            async with asyncio.timeout(ELSEWHERE_POLL_S if self._is_shared else None):
+                await news.wait()
+        except TimeoutError:
+            return
+
+
+def _with_result(
+    connection: sa.Connection, delegation: DelegationId, event: DelegationEvent
+) -> DelegationEvent:
+    happening = event.happening
+    if isinstance(happening, StateChanged) and happening.state in _WITH_RESULT:
+        whole = StateChanged(
+            happening.state, rows.result(connection, delegation), happening.problem, happening.spent
+        )
+        return DelegationEvent(event.seq, event.at, whole)
+    return event
+
+
+_WITH_RESULT: Final = frozenset({DelegationState.SUCCEEDED, DelegationState.PARTIAL})
+
+
+def _resolve(
+    delegation: DelegationId,
+    subtask: SubtaskId | None,
+    resolution: Resolution,
+    connection: sa.Connection,
+) -> None:
+    rows.resolve(connection, delegation, subtask, resolution)
+
+
+def _begin(executor: str, delegation: DelegationId, connection: sa.Connection) -> Kept:
+    table = t.delegations
+    more = {"executor": executor, "starts": table.c.starts + 1, "epoch": table.c.epoch + 1}
+    connection.execute(sa.update(table).filter_by(id=delegation).values(**more))
+    return rows.kept(connection, delegation)
+
+
+def _adopt(dead: str, heir: str, connection: sa.Connection) -> tuple[DelegationId, ...]:
+    adopted = _open_of(connection, dead)
+    connection.execute(sa.update(t.delegations).where(t.delegations.c.id.in_(adopted)).values(executor=heir))
+    return adopted
+
+
+def _open_of(connection: sa.Connection, executor: str) -> tuple[DelegationId, ...]:
+    table = t.delegations.c
+    query = sa.select(table.id).where(table.executor == executor, table.ended_at.is_(None))
+    return tuple(
+        DelegationId(each) for each in connection.execute(query.order_by(table.accepted_at)).scalars()
+    )
+
+
+def _purge(before: float, connection: sa.Connection) -> tuple[DelegationId, ...]:
+    table = t.delegations.c
+    query = (
+        sa.select(table.id).where(table.ended_at < before).order_by(table.ended_at).limit(PURGED_AT_A_TIME)
+    )
+    gone = tuple(DelegationId(each) for each in connection.execute(query).scalars())
+    if gone:
+        rows.remove(connection, gone)
+    return gone
