@@ -170,10 +170,18 @@ async def real_hub(
     clock: Clock | None = None,
     gateway: GatewayConfig = NO_GATEWAY,
     roles: RolesConfig = NO_ROLES,
+    *,
+    approve: bool = False,
 ) -> AsyncIterator[RealHub]:
     """Make a mesh in *directory*, and run its hub on free ports of the loopback."""
     async with hub_of(
-        make_mesh(directory), directory, FREE_PORTS, clock or SystemClock(), gateway=gateway, roles=roles
+        make_mesh(directory),
+        directory,
+        FREE_PORTS,
+        clock or SystemClock(),
+        gateway=gateway,
+        roles=roles,
+        approve=approve,
     ) as hub:
         yield hub
 
@@ -194,10 +202,15 @@ async def hub_of(
     *,
     gateway: GatewayConfig = NO_GATEWAY,
     roles: RolesConfig = NO_ROLES,
+    approve: bool = False,
 ) -> AsyncIterator[RealHub]:
     """Run the hub of a mesh that was made before; its nodes go to *directory*."""
     settings = HubConfig(
-        listen="127.0.0.1", mesh_port=ports.mesh, enrol_port=ports.enrol, advertise=(Host("127.0.0.1"),)
+        listen="127.0.0.1",
+        mesh_port=ports.mesh,
+        enrol_port=ports.enrol,
+        advertise=(Host("127.0.0.1"),),
+        approve=approve,
     )
     gateway = msgspec.structs.replace(gateway, port=ports.gateway[0] if ports.gateway else 0)
     told = Configuration(hub=settings, gateway=gateway, roles=roles)

@@ -1,5 +1,6 @@
 """Joining and renewing against the hub's own enrolment: its store, its rules, its two ports."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from pki.credential import StoredIdentity
 from pki.files import NodeFiles
 from pki.identity import Role
 from pki.tokens import JoinToken
-from tests.fakes.real_hub import RealHub, real_hub
+from tests.fakes.real_hub import WAIT_S, RealHub, real_hub
 
 CLOCK = SystemClock()
 
@@ -96,3 +97,20 @@ def restore(files: NodeFiles, identity_pem: bytes, next_key_pem: bytes) -> None:
     files.identity.write_bytes(identity_pem)
     files.next_key.write_bytes(next_key_pem)
     files.next_key.chmod(0o600)
+
+
+async def test_a_hub_may_want_everybody_approved(tmp_path: Path):
+    async with real_hub(tmp_path / "mesh", approve=True) as hub:
+        asked: asyncio.Queue[enrol.Pending] = asyncio.Queue()
+        joining = asyncio.create_task(
+            enrol.join(
+                await Port(hub).token("den"),
+                tmp_path / "den",
+                roles=[Role.SPOKE],
+                clock=CLOCK,
+                waiting=asked.put_nowait,
+            )
+        )
+        async with asyncio.timeout(WAIT_S), AdminClient(hub.admin.directory) as admin:
+            await admin.approve((await asked.get()).name)
+            assert (await joining).identity.name == "den"

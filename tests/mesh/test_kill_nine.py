@@ -37,6 +37,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 CHILD_S_MAX = 60.0
 TWO_DAYS_S = 2 * 86_400.0
+NEVER = 1_000_000
+ROUNDS = 3
+PROCESSES = 4
 STEPS_MIN = 8
 """Files that each of the three replaces, twice: a new one is opened, and takes the place of the old one."""
 
@@ -159,3 +162,18 @@ async def nodes_in(hub: RealHub) -> dict[str, tuple[NodeState, int]]:
     nodes = await NodeStore(database).nodes()
     await database.close()
     return {node.identity.name: (node.state, node.generation) for node in nodes}
+
+
+async def test_processes_that_share_an_identity_and_renew_at_once_do_not_look_like_thieves(
+    hub: RealHub,
+) -> None:
+    files = await hub.join("den", Role.SPOKE)
+    for _ in range(ROUNDS):
+        await asyncio.gather(*(is_killed("renew", files, NEVER) for _ in range(PROCESSES)))
+    state, generation = await the_node(hub, "den")
+    # Whoever comes when another one is done renews once more.
+    assert state is NodeState.ACTIVE
+    assert ROUNDS < generation <= ROUNDS * PROCESSES + 1
+    async with AdminClient(hub.admin.directory) as admin:
+        (serial,) = [node.serial for node in await admin.nodes() if node.identity.name == "den"]
+    assert files.load_identity().serial == serial
