@@ -38,6 +38,10 @@ demo-delegate *args: setup
 record-chat: setup
     @python -m tools.record_chat
 
+# Exchange the root of a mesh on this machine while it answers, phase by phase.
+demo-rotation *args: setup
+    @python -m examples.demo_rotation "$@"
+
 # Run the tests; arguments go to pytest.
 test *args: setup
     @pytest "$@"
@@ -73,6 +77,8 @@ security *args: setup
 # What takes long about identity: a million inputs for everything that reads what strangers send.
 security-long: setup
     python -m tools.parsers 1000000
+    HUBSPOKE_STORMS=100 pytest -q tests/mesh/test_storm.py
+    HUBSPOKE_NODES=60 pytest -q tests/mesh/test_rotation.py
 
 # Run the tests and say what they have not run through.
 cover: setup

@@ -28,7 +28,7 @@ SWAP_PAUSE_S: Final = 0.05
 gRPC uses a replaced configuration after it was freed when a handshake is being made during the swap (grpc/grpc#36693).
 """
 
-SWAP_INTERVAL_S: Final = 5.0
+SWAP_INTERVAL_S: Final = 1.0
 """Least time between two swaps of a port, for the same reason. With the pause alone 200 handshakes at once survive twenty swaps
 within a second (`tests/mesh/storm.py`); the exchange of a root needs three."""
 

@@ -258,3 +258,10 @@ def test_a_demo_whose_hub_dies_shows_its_log_and_says_what_to_do(tmp_path):
     assert any("hub ready" in line for line in failed["lines"])
     assert failed["advice"]
     assert (process.returncode, left_behind(tmp_path)) == (1, [])
+
+
+def test_the_root_of_a_mesh_that_answers_is_exchanged_without_an_error():
+    command = [sys.executable, "-m", "examples.demo_rotation"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("0 errors, old generation refused.")
