@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from bench import nginx
-from bench.metronome import Tally
+from bench.metronome import BRISK, Tally
 from hubspoke import grpc_settings
 from hubspoke.admin import AdminClient
 from hubspoke.clock import SystemClock
@@ -101,12 +101,20 @@ class Mesh:
 
     @asynccontextmanager
     async def hub(
-        self, flush_ms: int | None = None, gateway: Mapping[str, str] | None = None
+        self,
+        flush_ms: int | None = None,
+        gateway: Mapping[str, str] | None = None,
+        journal_url: str = "",
     ) -> AsyncIterator[Hub]:
-        """Run the hub as users run it. *flush_ms* is how long it lets spokes gather tokens, *gateway* its settings."""
+        """Run the hub as users run it.
+
+        *flush_ms* is how long it lets spokes gather tokens, *gateway* its settings, *journal_url* where delegations go.
+        """
         settings = {
             "HUB_LISTEN": HOST,
             "HUB_ADVERTISE": HOST,
+            "JOURNAL_URL": journal_url,
+            "ROLES_ORCHESTRATOR": BRISK,
             **({} if flush_ms is None else {"HUB_FLUSH_MS": str(flush_ms)}),
             **{f"GATEWAY_{name}": value for name, value in (gateway or {"ENABLED": "false"}).items()},
         }
