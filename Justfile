@@ -79,6 +79,7 @@ security-long: setup
     python -m tools.parsers 1000000
     HUBSPOKE_STORMS=100 pytest -q tests/mesh/test_storm.py
     HUBSPOKE_NODES=60 pytest -q tests/mesh/test_rotation.py
+    HUBSPOKE_KILL_STRIDE=1 pytest -q tests/mesh/test_rotation_killed.py
 
 # Run the tests and say what they have not run through.
 cover: setup
