@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import ssl
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from hub.config import GatewayConfig
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.channel import dial
+from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import RotationRefused, Unreachable
@@ -179,3 +183,28 @@ async def test_who_joins_in_the_middle_is_in_the_mesh_at_the_end(tmp_path: Path,
         chain = parse_chain(NodeFiles(tmp_path / "den").load_identity().chain_pem)
         assert chain.certificates[1] == hub.made.hub.authorities.load_node_issuer().certificate
         assert hub.made.hub.authorities.load_record().phase is Record().phase
+
+
+async def test_the_https_gateway_shows_and_takes_what_is_new_without_a_restart(tmp_path: Path):
+    async with real_hub(tmp_path, gateway=GatewayConfig(port=0, listen="0.0.0.0")) as hub:
+        old_roots = tmp_path / "old.pem"
+        old_roots.write_bytes(hub.made.hub.anchors.read_bytes())
+        laptop = await hub.join("laptop", Role.APP)
+        old = await as_it_was(laptop, tmp_path / "old")
+        info = await begin(hub, Kind.ROOT)
+        while info.rotation is not None:
+            async with MeshClient(laptop.directory):
+                pass  # it takes over what there is
+            info = await advance(hub, Kind.ROOT, info.rotation.phase)
+        roots = hub.made.hub.anchors
+        assert await models_over_https(hub, roots, laptop.identity) == 200
+        for trusted, shown in ((old_roots, laptop.identity), (roots, old.identity)):
+            with pytest.raises(httpx.TransportError):
+                await models_over_https(hub, trusted, shown)
+
+
+async def models_over_https(hub: RealHub, roots: Path, identity: Path) -> int:
+    context = ssl.create_default_context(cafile=roots)
+    context.load_cert_chain(identity)
+    async with httpx.AsyncClient(verify=context, trust_env=False) as http:
+        return (await http.get(f"https://localhost:{hub.ports.gateway[0]}/v1/models")).status_code
