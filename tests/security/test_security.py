@@ -20,9 +20,10 @@ from tests.security.attacks import (  # noqa: F401  # they enter their cases int
     machines,
     records,
     renewing,
+    rotating,
     sessions,
 )
-from tests.security.cases import CASES, LEAKS
+from tests.security.cases import CASES, LEAKS, NUMBERS
 from tests.security.yard import Yard
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Listening(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
+
+
+def test_no_case_is_missing() -> None:
+    assert sorted(CASES) == list(NUMBERS)
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -89,7 +89,7 @@ async def environment(yard: Yard) -> str:
         status, errors = await nodes_listed(yard, settings, "--hub", address)
     assert status != 0
     assert not heard
-    return errors.replace(address, "ADDRESS")
+    return errors.splitlines()[-1].replace(address, "ADDRESS")
 
 
 async def nodes_listed(yard: Yard, settings: dict[str, str], *more: str) -> tuple[int, str]:
