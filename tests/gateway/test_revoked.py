@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from hub.config import GatewayConfig
-from hub.rpc.live import ENDED
+from hub.identities import REFUSED
 from hubspoke.admin import AdminClient
 from pki.identity import Role
 from tests.fakes.engine import FakeEngine, Gate, a_model
@@ -49,6 +49,6 @@ async def test_a_node_that_is_revoked_gets_an_error_of_its_dialect_for_the_end(
             await admin.revoke("laptop")
             streamed, whole = await asyncio.gather(*asked)
             again = await client.post(url, json=body)
-    assert ENDED in streamed.text
+    assert REFUSED in streamed.text
     assert (whole.status_code, again.status_code) == (401, 401)
-    assert ENDED in whole.text
+    assert REFUSED in whole.text
