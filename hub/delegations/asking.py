@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.core.estimator import BYTES_PER_TOKEN
@@ -64,7 +64,7 @@ class Hearer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of *model*, of *only* one spoke or of none that are *excluded*."""
+    """What is asked of *model*, of *only* one spoke or of none that are *excluded*: a whole *request*, or a prompt."""
 
     key: TaskKey
     epoch: int
@@ -74,6 +74,7 @@ class Question:
     max_output_tokens: int = 0
     priority: Priority = Priority.BATCH
     timeout_s: float | None = None
+    request: Request | None = field(default=None, repr=False)
     only: SpokeId | None = None
     excluded: frozenset[SpokeId] = frozenset()
 
@@ -111,14 +112,7 @@ class Asker:
     async def ask(self, question: Question, hearer: Hearer) -> Told:
         """Have *question* answered; raise what is in the way, a SpokeError where another try may do better."""
         async with self._places[question.priority]:
-            request = Request(
-                model=question.model,
-                messages=(Message(Speaker.USER, question.prompt),),
-                sampling=Sampling(temperature=0),
-                max_output_tokens=question.max_output_tokens,
-                priority=question.priority,
-                format=question.format,
-            )
+            request = _request(question)
             body = requests.request_to_wire(request).SerializeToString()
             listener = _Listener(hearer, self._clock)
             task = Task(question.key, question.epoch, hashlib.sha256(body).digest())
@@ -149,6 +143,19 @@ class Asker:
                 return Found(None)  # it is back, and has nothing of it
             await asyncio.sleep(LOOKED_S)
         return Found(None, in_doubt=last is not None)
+
+
+def _request(question: Question) -> Request:
+    if question.request is not None:
+        return replace(question.request, model=question.model, priority=question.priority)
+    return Request(
+        model=question.model,
+        messages=(Message(Speaker.USER, question.prompt),),
+        sampling=Sampling(temperature=0),
+        max_output_tokens=question.max_output_tokens,
+        priority=question.priority,
+        format=question.format,
+    )
 
 
 class _Listener:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from hub.core import catalogue
 from hub.core.delegation.accepts import Accepts
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from hub.journal.journal import Journal
     from hub.relay.sessions import Sessions
     from hubspoke.clock import Clock
-    from hubspoke.types import ModelKey
+    from hubspoke.types import Limits, ModelKey
 
 
 @dataclass(slots=True)
@@ -27,6 +29,15 @@ class Desk:
     clock: Clock
     orchestrators: tuple[str, ...]
     accepts: Accepts = field(default_factory=Accepts)
+    _lanes: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary
+    )
+
+    def places(self, owner: str, limits: Limits) -> asyncio.Semaphore:
+        """Give the places for subtasks of a delegation of *owner*; those in the same lane have the same ones."""
+        if not limits.lane:
+            return asyncio.Semaphore(limits.parallel_max)
+        return self._lanes.setdefault((owner, limits.lane), asyncio.Semaphore(limits.parallel_max))
 
     def orchestrator(self) -> ModelKey:
         """Give the model that plans and reviews; raise NoOrchestrator when no spoke has one."""

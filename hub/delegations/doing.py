@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hub.delegations.asking import Told
     from hub.delegations.desk import Desk
     from hub.delegations.ledger import Ledger
-    from hubspoke.types import JsonFormat
+    from hubspoke.types import JsonFormat, Request
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Refused:
 class Job:
     """A piece of work. *model* is empty for the orchestrator; *fault* says what is wrong with an output, "" for nothing.
 
-    *last* had it when the hub went down; *may_replace*: the orchestrator may do it when the model stays away.
+    A *request* is asked instead of the prompt. *last* had it when the hub went down; *may_replace*: the orchestrator may do it when the model stays away.
     """
 
     key: str
@@ -108,6 +108,7 @@ class Job:
     timeout_s: float | None = None
     side_effect: SideEffect = SideEffect.NONE
     priority: Priority = Priority.BATCH
+    request: Request | None = None
     refused: Refused | None = None
     last: SpokeId | None = None
     may_replace: bool = False
@@ -181,6 +182,7 @@ class Doer:
             max_output_tokens=job.max_output_tokens,
             priority=job.priority,
             timeout_s=job.timeout_s,
+            request=job.request,
             only=only,
             excluded=frozenset(state.excluded - {only}),
         )

@@ -15,6 +15,7 @@ from hubspoke.errors import NotAcceptable, from_reason
 from hubspoke.types import (
     Check,
     DelegationState,
+    Merge,
     Problem,
     Spent,
     SpokeId,
@@ -86,7 +87,7 @@ class Nodes:
         self._kept = kept
         self._plan = plan
         self._texts = {each.name: each.text.encode() for each in kept.work.inputs}
-        self._places = asyncio.Semaphore(kept.work.limits.parallel_max)
+        self._places = desk.places(kept.info.owner, kept.work.limits)
         self._parked = 0
         self.is_chosen_by_hub = False
         self.is_solo = False
@@ -152,7 +153,7 @@ class Nodes:
         """Do *node* until there is an output, a failure, or somebody who leaves it out."""
         while True:
             outcome = await self._once(node, model, refused)
-            if not outcome.parked:
+            if not outcome.parked or self._plan.merge is Merge.EACH:
                 break
             resolution = await self._park(node, outcome)
             if resolution.verb is Verb.SKIP:
@@ -224,6 +225,7 @@ class Nodes:
             timeout_s=subtask.timeout_s,
             side_effect=subtask.side_effect,
             priority=self._kept.work.priority,
+            request=subtask.request,
             refused=refused,
             last=_last(self._kept, subtask.id, number),
             may_replace=self.is_chosen_by_hub,

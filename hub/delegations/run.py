@@ -131,7 +131,7 @@ class Run:
         outputs = [] if self._nodes is None else _outputs(self._nodes.of.values())
         try:
             if self._work.partial and outputs and not is_final:
-                result = merges.merged(Merge.CONCAT, outputs)
+                result = "" if self._is_each() else merges.merged(Merge.CONCAT, outputs)
                 await self._ledger.stands(
                     "ended", DelegationState.PARTIAL, problem=problem_of(error), result=result
                 )
@@ -139,6 +139,9 @@ class Run:
                 await self._ledger.stands("ended", DelegationState.FAILED, problem=problem_of(error))
         except Over:
             return  # somebody has cancelled it meanwhile
+
+    def _is_each(self) -> bool:
+        return not isinstance(self._work.task, Goal) and self._work.task.merge is Merge.EACH
 
     async def _planned(self) -> Planned:
         task = self._work.task

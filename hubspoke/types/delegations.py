@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from hubspoke.types.requests import JsonFormat
+    from hubspoke.types.requests import JsonFormat, Request
 
 DelegationId = NewType("DelegationId", str)
 SubtaskId = NewType("SubtaskId", str)
@@ -74,12 +74,13 @@ class Review(StrEnum):
 
 
 class Merge(StrEnum):
-    """What the outputs that no other subtask wants become."""
+    """What the outputs that no other subtask wants become; EACH: nothing, and one that cannot be had fails at once."""
 
     CONCAT = "concat"
     TABLE = "table"
     SUM = "sum"
     MODEL = "model"
+    EACH = "each"
 
 
 class SideEffect(StrEnum):
@@ -147,7 +148,7 @@ class Subtask:
     """One step for one model, or for the orchestrator when *model* is empty.
 
     `{id}` in the instruction stands for the output of a subtask that it depends on. 0 output tokens means no limit; no
-    *timeout_s* means as long as the delegation has.
+    *timeout_s* means as long as the delegation has. A *request* is asked as it is; the instruction is its title then.
     """
 
     id: SubtaskId
@@ -162,6 +163,7 @@ class Subtask:
     attempts_max: int = 3
     timeout_s: float | None = None
     task: str = ""
+    request: Request | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +177,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a delegation may take; `None` is no limit, and a day for the deadline."""
+    """What a delegation may take; `None` is no limit, and a day for the deadline. Those in one *lane* share parallel_max."""
 
     deadline: datetime | None = None
     orchestrator_tokens_max: int | None = None
     worker_tokens_max: int | None = None
     review_rounds_max: int = 2
     parallel_max: int = 32
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)

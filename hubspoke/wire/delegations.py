@@ -29,12 +29,21 @@ from hubspoke.types import (
 )
 from hubspoke.wire import enums, times
 from hubspoke.wire.checks import named, short
-from hubspoke.wire.requests import MODEL_BYTES_MAX, format_from_wire, format_to_wire, priority_from_wire
+from hubspoke.wire.requests import (
+    MODEL_BYTES_MAX,
+    format_from_wire,
+    format_to_wire,
+    priority_from_wire,
+    request_from_wire,
+    request_to_wire,
+)
 from hubspoke.wire.sendable import sendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TypeVar
+
+    from hubspoke.types import Request
 
     T = TypeVar("T")
 
@@ -57,6 +66,7 @@ LABELS_MAX: Final = 16
 LABEL_NAME_BYTES_MAX: Final = 64
 LABEL_VALUE_BYTES_MAX: Final = 256
 TASK_BYTES_MAX: Final = 64
+LANE_BYTES_MAX: Final = 128
 TIMEOUT_S_MAX: Final = 86_400.0
 
 
@@ -221,6 +231,7 @@ def _subtask_to_wire(subtask: Subtask) -> pb.Subtask:
         attempts_max=subtask.attempts_max,
         timeout=times.duration_or_none(subtask.timeout_s),
         task=subtask.task,
+        request=None if subtask.request is None else request_to_wire(subtask.request),
     )
 
 
@@ -246,7 +257,24 @@ def _subtask_from_wire(message: pb.Subtask, texts: Mapping[str, bytes]) -> Subta
         attempts_max=message.attempts_max or ATTEMPTS,
         timeout_s=timeout_s,
         task=short(f"subtask {name}: task", message.task, TASK_BYTES_MAX),
+        request=_request(name, message) if message.HasField("request") else None,
     )
+
+
+def _request(subtask: str, message: pb.Subtask) -> Request:
+    """Check the request of a subtask, which is asked as it is; raise InvalidRequest for what goes not with it."""
+    if message.depends_on or message.reads or message.checks or message.max_output_tokens:
+        raise InvalidRequest(
+            f"subtask {subtask}: a request has no depends_on, reads, checks and limits beside it"
+        )
+    if message.HasField("format"):
+        raise InvalidRequest(f"subtask {subtask}: the format of a request stands in the request")
+    request, deadline = request_from_wire(message.request)
+    if request.tools or deadline is not None:
+        raise InvalidRequest(f"subtask {subtask}: a request has no tools and no deadline here")
+    if request.model != message.model:
+        raise InvalidRequest(f"subtask {subtask}: the model of the request is another one than the subtask's")
+    return request
 
 
 def _excerpt(subtask: str, message: pb.Excerpt, texts: Mapping[str, bytes]) -> Excerpt:
@@ -288,6 +316,7 @@ def _limits_to_wire(limits: Limits) -> pb.Limits:
         worker_tokens_max=limits.worker_tokens_max or 0,
         review_rounds_max=limits.review_rounds_max,
         parallel_max=limits.parallel_max,
+        lane=limits.lane,
     )
 
 
@@ -302,6 +331,7 @@ def _limits_from_wire(message: pb.Limits) -> Limits:
         worker_tokens_max=message.worker_tokens_max or None,
         review_rounds_max=message.review_rounds_max or REVIEW_ROUNDS_MAX,
         parallel_max=message.parallel_max or PARALLEL,
+        lane=short("limits.lane", message.lane, LANE_BYTES_MAX),
     )
 
 

@@ -50,6 +50,7 @@ limits = st.builds(
     worker_tokens_max=budgets,
     review_rounds_max=st.integers(1, delegations.REVIEW_ROUNDS_MAX),
     parallel_max=st.integers(1, delegations.SUBTASKS_MAX),
+    lane=texts.filter(lambda text: len(text.encode()) <= delegations.LANE_BYTES_MAX),
 )
 
 

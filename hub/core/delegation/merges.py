@@ -40,6 +40,10 @@ def _concat(outputs: Sequence[Output]) -> str:
     return "\n".join(one.text.strip() for one in outputs)
 
 
+def _nothing(_outputs: Sequence[Output]) -> str:
+    return ""
+
+
 def _table(outputs: Sequence[Output]) -> str:
     """Write one JSON array: each value is a row, and each array as many as it holds."""
     rows: list[object] = []
@@ -77,4 +81,5 @@ _RULES: Final[Mapping[Merge, Callable[[Sequence[Output]], str]]] = {
     Merge.CONCAT: _concat,
     Merge.TABLE: _table,
     Merge.SUM: _sum,
+    Merge.EACH: _nothing,
 }

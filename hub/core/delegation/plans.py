@@ -25,6 +25,9 @@ FIELDS_MAX: Final = 32
 TASKS: Final = ("extract", "classify", "format", "reason", "write")
 """Kinds of work that a planner tells apart."""
 
+MERGES: Final = tuple(merge.value for merge in Merge if merge is not Merge.EACH)
+"""What a planner may choose from: a goal has one result."""
+
 MERGE_INSTRUCTION: Final = "Write the result that the goal asks for."
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -53,7 +56,7 @@ def _schema() -> str:
             "type": "object",
             "properties": {
                 "subtasks": {"type": "array", "items": subtask, "minItems": 1, "maxItems": PLANNED_MAX},
-                "merge": {"enum": [merge.value for merge in Merge]},
+                "merge": {"enum": list(MERGES)},
             },
             "required": ["subtasks", "merge"],
             "additionalProperties": False,
@@ -85,7 +88,9 @@ def planned(text: str, *, inputs: Collection[str], models: Collection[str]) -> P
     try:
         merge = Merge(value.get("merge", Merge.CONCAT))
     except ValueError as error:
-        raise InvalidRequest(f"merge is not one of {', '.join(Merge)}") from error
+        raise InvalidRequest(f"merge is not one of {', '.join(MERGES)}") from error
+    if merge not in MERGES:
+        raise InvalidRequest(f"merge is not one of {', '.join(MERGES)}")
     plan = Plan(subtasks, merge, MERGE_INSTRUCTION if merge is Merge.MODEL else "")
     check(plan, inputs)
     return plan

@@ -215,6 +215,8 @@ class _MergeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Merge.ValueType
     """The sum of the numbers that they are."""
     MERGE_MODEL: _Merge.ValueType  # 4
     """What the orchestrator writes out of them."""
+    MERGE_EACH: _Merge.ValueType  # 5
+    """Nothing: each is wanted by itself, and the result is empty. What would be parked fails, and holds up no other."""
 
 class Merge(_Merge, metaclass=_MergeEnumTypeWrapper):
     """What the outputs of subtasks that no other depends on become."""
@@ -229,6 +231,8 @@ MERGE_SUM: Merge.ValueType  # 3
 """The sum of the numbers that they are."""
 MERGE_MODEL: Merge.ValueType  # 4
 """What the orchestrator writes out of them."""
+MERGE_EACH: Merge.ValueType  # 5
+"""Nothing: each is wanted by itself, and the result is empty. What would be parked fails, and holds up no other."""
 Global___Merge: _TypeAlias = Merge  # noqa: Y015
 
 class _SideEffect:
@@ -425,6 +429,7 @@ class Subtask(_message.Message):
     ATTEMPTS_MAX_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Tells it from the others: 1 to 64 letters, digits, "_" and "-". Required."""
     instruction: _builtins.str
@@ -459,6 +464,13 @@ class Subtask(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long a try may take. Optional: as long as the delegation may."""
 
+    @_builtins.property
+    def request(self) -> _inference_pb2.InferRequest:
+        """A whole request that is asked as it is, for the text of its answer. The instruction is its title then; its model is
+        the subtask's, and its priority the delegation's. Without tools, and without depends_on, reads, format,
+        max_output_tokens and checks beside it. Optional.
+        """
+
     def __init__(
         self,
         *,
@@ -474,10 +486,11 @@ class Subtask(_message.Message):
         attempts_max: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
         task: _builtins.str = ...,
+        request: _inference_pb2.InferRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "request", b"request", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_max", b"attempts_max", "checks", b"checks", "depends_on", b"depends_on", "format", b"format", "id", b"id", "instruction", b"instruction", "max_output_tokens", b"max_output_tokens", "model", b"model", "reads", b"reads", "side_effect", b"side_effect", "task", b"task", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_max", b"attempts_max", "checks", b"checks", "depends_on", b"depends_on", "format", b"format", "id", b"id", "instruction", b"instruction", "max_output_tokens", b"max_output_tokens", "model", b"model", "reads", b"reads", "request", b"request", "side_effect", b"side_effect", "task", b"task", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -494,6 +507,7 @@ class Limits(_message.Message):
     WORKER_TOKENS_MAX_FIELD_NUMBER: _builtins.int
     REVIEW_ROUNDS_MAX_FIELD_NUMBER: _builtins.int
     PARALLEL_MAX_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
     orchestrator_tokens_max: _builtins.int
     """Tokens that the orchestrator may read and write. Optional: no limit when 0."""
     worker_tokens_max: _builtins.int
@@ -502,6 +516,10 @@ class Limits(_message.Message):
     """Rounds of review; at most 2. Optional: 2 when 0."""
     parallel_max: _builtins.int
     """Subtasks that are done side by side; at most 256. Optional: 32 when 0."""
+    lane: _builtins.str
+    """Delegations of one identity in the same lane have one parallel_max together, that of the first which runs. At most 128
+    bytes. Optional: a lane of its own when empty.
+    """
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """When the result is of no use any more. Optional: 24 hours after it was accepted."""
@@ -514,10 +532,11 @@ class Limits(_message.Message):
         worker_tokens_max: _builtins.int = ...,
         review_rounds_max: _builtins.int = ...,
         parallel_max: _builtins.int = ...,
+        lane: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "orchestrator_tokens_max", b"orchestrator_tokens_max", "parallel_max", b"parallel_max", "review_rounds_max", b"review_rounds_max", "worker_tokens_max", b"worker_tokens_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "lane", b"lane", "orchestrator_tokens_max", b"orchestrator_tokens_max", "parallel_max", b"parallel_max", "review_rounds_max", b"review_rounds_max", "worker_tokens_max", b"worker_tokens_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
