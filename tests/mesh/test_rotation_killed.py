@@ -23,7 +23,11 @@ from tests.fakes.real_hub import FREE_PORTS, hub_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal"),
+    # Each death is a hub that starts, and two more after it.
+    pytest.mark.timeout(900),
+]
 
 CHILD_S_MAX = 60.0
 STRIDE = int(os.environ.get("HUBSPOKE_KILL_STRIDE", "8"))
