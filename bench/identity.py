@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bench.identity_questions import Bed, Scale, authorisation, handshake, join, rejoin, renew, revocation
+from bench.identity_rotation import rotation
 from bench.processes import Mesh
 from bench.report import machine, save, show
 
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
     Question = Callable[[Bed], Awaitable[Section]]
 
-FULL: Final = Scale(joins=50, renewals=100, rejoins=50, handshakes=100, calls=5_000, nodes=500, revoked=100)
-QUICK: Final = Scale(joins=5, renewals=10, rejoins=5, handshakes=10, calls=500, nodes=20, revoked=5)
+FULL: Final = Scale(
+    joins=50, renewals=100, rejoins=50, handshakes=100, calls=5_000, nodes=500, revoked=100, exchanged=60
+)
+QUICK: Final = Scale(
+    joins=5, renewals=10, rejoins=5, handshakes=10, calls=500, nodes=20, revoked=5, exchanged=5
+)
 
 QUESTIONS: Final[dict[str, Question]] = {
     "join": join,
@@ -34,6 +39,7 @@ QUESTIONS: Final[dict[str, Question]] = {
     "handshake": handshake,
     "authorisation": authorisation,
     "revocation": revocation,
+    "rotation": rotation,
 }
 
 

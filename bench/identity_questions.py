@@ -73,6 +73,7 @@ class Scale:
     calls: int
     nodes: int
     revoked: int
+    exchanged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ async def revocation(bed: Bed) -> Section:
     took_s: list[float] = []
     async with AsyncExitStack() as stack:
         nodes = [LiveNode(f"den-{number}") for number in range(bed.scale.nodes)]
-        await _some_at_a_time([partial(node.join, bed) for node in nodes])
-        await _some_at_a_time([partial(node.connect, bed, stack) for node in nodes])
+        await some_at_a_time([partial(node.join, bed) for node in nodes])
+        await some_at_a_time([partial(node.connect, bed, stack) for node in nodes])
         beating = asyncio.create_task(_beat(nodes))
         async with AdminClient(bed.mesh.admin.directory) as admin:
             for node in nodes[: bed.scale.revoked]:
@@ -246,10 +247,11 @@ async def _beat(nodes: Sequence[LiveNode]) -> None:
                 await node.beat()
 
 
-async def _some_at_a_time(tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:
+async def some_at_a_time(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Do all of *tasks*, no more than TOGETHER at a time."""
     free = asyncio.Semaphore(TOGETHER)
 
-    async def held(task: Callable[[], Awaitable[None]]) -> None:
+    async def held(task: Callable[[], Awaitable[object]]) -> None:
         async with free:
             await task()
 

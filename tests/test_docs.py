@@ -25,6 +25,7 @@ from hubspoke.config import ENV_PREFIX, Settings
 from hubspoke.errors import RETRYABLE, STATUS, MeshError
 from spoke.cli import main as spoke_agent
 from spoke.config import SpokeConfig
+from tests.security.cases import NUMBERS as ATTACKS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tools/**/*.md")])
@@ -284,6 +285,11 @@ def test_the_audit_log_says_what_the_table_of_events_has():
 def is_named(event: str, source: str) -> bool:
     """Whether *source* writes *event* out, or puts it together."""
     return f'"{event}"' in source or f'note(f"{event.partition(".")[0]}.{{' in source
+
+
+def test_every_attack_stands_beside_a_promise():
+    named = [int(number) for row in rows(SECURITY, "What is promised") for number in row[1].split(",")]
+    assert sorted(named) == list(ATTACKS)
 
 
 def test_every_error_says_what_to_do():

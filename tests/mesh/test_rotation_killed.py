@@ -58,22 +58,26 @@ def require_whole(hub: HubFiles) -> None:
     assert hub.load_identity()
 
 
-async def test_an_exchange_goes_on_after_a_death_at_any_step(tmp_path: Path):
-    moment, deaths = 1, 0
-    while True:
-        made = make_mesh(tmp_path / f"{moment}")
-        was_killed = await is_killed(tmp_path / f"{moment}", moment)
-        require_whole(made.hub)
-        if not was_killed:
-            break
-        deaths += 1
-        assert not await is_killed(tmp_path / f"{moment}", 1_000_000)
+async def goes_on_after_a_death(directory: Path, moment: int) -> bool:
+    """Let a hub die at *moment* of an exchange, and the next one end it; give False if the first came to the end."""
+    made = make_mesh(directory)
+    was_killed = await is_killed(directory, moment)
+    require_whole(made.hub)
+    if was_killed:
+        assert not await is_killed(directory, 1_000_000)
         record = made.hub.authorities.load_record()
         assert (record.old, record.rotation) == (Numbers(2, 2, 2), None)
         async with (
-            hub_of(made, tmp_path / f"{moment}", FREE_PORTS, SystemClock()) as hub,
+            hub_of(made, directory, FREE_PORTS, SystemClock()) as hub,
             AdminClient(hub.admin.directory) as admin,
         ):
             assert len((await admin.authorities()).authorities) == 3
+    return was_killed
+
+
+async def test_an_exchange_goes_on_after_a_death_at_any_step(tmp_path: Path):
+    moment, deaths = 1, 0
+    while await goes_on_after_a_death(tmp_path / f"{moment}", moment):
+        deaths += 1
         moment += STRIDE
     assert deaths >= 15 // STRIDE

@@ -63,6 +63,7 @@ def test_no_case_is_missing() -> None:
     assert sorted(CASES) == list(NUMBERS)
 
 
+@pytest.mark.timeout(150)  # two of them start many processes
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", sorted(CASES))
 async def test_it_is_refused(yard: Yard, number: int) -> None:

@@ -16,14 +16,19 @@ from tests.fakes.home import ROOT
 from tests.fakes.real_hub import real_hub
 from tests.mesh import test_kill_nine as kill_nine
 from tests.mesh import test_rotation as rotation
+from tests.mesh import test_rotation_killed as rotation_killed
 from tests.security.cases import Layer, case
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from tests.fakes.real_hub import RealHub
     from tests.security.yard import Yard
 
 STORM_S_MAX = 60.0
+A_MOMENT = 9
+"""When a hub dies that exchanges its root: with the ninth file that it writes."""
 
 
 @case(53, "200 nodes that connect while the hub changes its certificate", Layer.HUB)
@@ -39,17 +44,26 @@ async def storm(yard: Yard) -> str:
     return "no crash, 0 of 200 failed"
 
 
-@case(56, "kill -9 at every step of joining, renewing and of an exchange of the root", Layer.NODE)
+@case(
+    56, "kill -9 at every step of joining and renewing, and of a hub in an exchange of its root", Layer.NODE
+)
 async def killed(yard: Yard) -> str:
-    for step in (
-        kill_nine.test_a_join_that_is_killed_at_any_step_goes_on_with_the_token_that_it_kept,
-        kill_nine.test_a_renewal_that_is_killed_at_any_step_goes_on_and_looks_like_no_theft,
-    ):
-        clock = MovableClock()
-        async with real_hub(place(yard, "killed"), clock) as hub:
-            await step(hub, clock)
-    await rotation.test_an_exchange_goes_on_in_a_hub_that_was_started_again(place(yard, "again"))
+    async with asyncio.TaskGroup() as group:
+        for step in (
+            kill_nine.test_a_join_that_is_killed_at_any_step_goes_on_with_the_token_that_it_kept,
+            kill_nine.test_a_renewal_that_is_killed_at_any_step_goes_on_and_looks_like_no_theft,
+        ):
+            group.create_task(killed_node(step, place(yard, "killed")))
+        # Each of its steps, in turn, is a test of its own: `just security-long`.
+        dying = group.create_task(rotation_killed.goes_on_after_a_death(place(yard, "dying"), A_MOMENT))
+    assert dying.result()
     return "files whole, and it goes on"
+
+
+async def killed_node(step: Callable[[RealHub, MovableClock], Awaitable[None]], directory: Path) -> None:
+    clock = MovableClock()
+    async with real_hub(directory, clock) as hub:
+        await step(hub, clock)
 
 
 @case(57, "a new issuer of hubs that is damaged", Layer.ROTATION)

@@ -11,7 +11,9 @@ from bench.identity_questions import Scale
 
 def test_every_question_gets_an_answer(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(
-        identity, "QUICK", Scale(joins=1, renewals=1, rejoins=1, handshakes=1, calls=5, nodes=2, revoked=1)
+        identity,
+        "QUICK",
+        Scale(joins=1, renewals=1, rejoins=1, handshakes=1, calls=5, nodes=2, revoked=1, exchanged=1),
     )
     file = tmp_path / "identity.json"
     said = CliRunner().invoke(identity.main, ["--quick", "--json", str(file)], catch_exceptions=False)
