@@ -1,0 +1,90 @@
+"""A PostgreSQL server of the test's own, on a free port of the loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_S = 30
+PLACES = ("/usr/lib/postgresql", "/opt/homebrew/opt")
+
+
+def tool(name: str) -> str | None:
+    """Say where a program of PostgreSQL is; Debian keeps them out of the way."""
+    found = sorted(str(path) for place in PLACES for path in Path(place).glob(f"*/bin/{name}"))
+    return shutil.which(name) or next(reversed(found), None)
+
+
+class Postgres:
+    """A server. `url` is a database in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._data = directory / "data"
+        self._port = _free_port()
+        self.url = f"postgresql://hubspoke@127.0.0.1:{self._port}/postgres"
+
+    def make(self) -> None:
+        """Make its files."""
+        self._run(
+            "initdb", "-D", str(self._data), "-U", "hubspoke", "--auth=trust", "--no-sync", "-E", "UTF8"
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self._port} -k '' -h 127.0.0.1"
+        self._run(
+            "pg_ctl",
+            "-D",
+            str(self._data),
+            "-w",
+            "-t",
+            str(START_S),
+            "-o",
+            options,
+            "-l",
+            os.devnull,
+            "start",
+        )
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; `immediate` is as a crash."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def _run(self, name: str, *arguments: str) -> None:
+        program = tool(name)
+        assert program is not None
+        # It refuses to run as root.
+        user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
+
+
+@contextmanager
+def postgres(directory: Path) -> Iterator[Postgres]:
+    """Run a server for as long as the block lasts."""
+    directory.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(directory, "postgres", "postgres")
+        for above in directory.parents:
+            if above.stat().st_mode & 0o001 == 0:
+                above.chmod(above.stat().st_mode | 0o011)
+    server = Postgres(directory)
+    server.make()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
