@@ -13,7 +13,7 @@ from hub.journal.journal import Journal
 from hub.journal.ownership import FileOwner, ServerOwner
 from hub.journal.tables import METADATA
 from hub.store.database import Database
-from hubspoke.errors import InvalidRequest, StoreFailed
+from hubspoke.errors import InvalidRequest, MeshError, StoreFailed
 
 if TYPE_CHECKING:
     from hub.config import JournalConfig
@@ -52,13 +52,17 @@ async def open_journal(told: JournalConfig, directory: Path, hub: str, clock: Cl
         steps = sa.URL.create("sqlite", database=str(directory / "steps.db"))
         return Opened(Journal(database, hub, clock, is_shared=False), owner, steps, is_shared=False)
     url = _server(told)
+    server_owner = ServerOwner(sa.create_engine(url), hub)
     try:
-        server_owner = ServerOwner(sa.create_engine(url), hub)
         await server_owner.hold()
         database = await Database.connect(url, METADATA)
     except sa.exc.SQLAlchemyError as error:
+        await server_owner.close()
         log.warning("journal not reached", extra={"why": type(error).__name__})
         raise StoreFailed("the journal's database cannot be reached; look at [journal] url") from error
+    except MeshError:
+        await server_owner.close()
+        raise
     return Opened(Journal(database, hub, clock, is_shared=True), server_owner, url, is_shared=True)
 
 

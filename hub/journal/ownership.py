@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -91,7 +92,7 @@ class ServerOwner:
             return await self._in_thread(self._find_dead)
         except sa.exc.SQLAlchemyError as error:
             log.warning("journal not reached", extra={"why": type(error).__name__})
-            self._connection = None  # with it the lock is gone; the next look takes a new one
+            await self._in_thread(self._drop)
             return ()
 
     async def buried(self, executor: str) -> None:
@@ -102,12 +103,23 @@ class ServerOwner:
         """Let go of the name."""
 
         def let_go() -> None:
-            if self._connection is not None:
-                self._connection.close()
+            with suppress(sa.exc.SQLAlchemyError):  # it may be gone with its server
+                if self._connection is not None:
+                    # At once: the end of a connection comes to the server's ears some time later.
+                    self._connection.execute(sa.select(sa.func.pg_advisory_unlock_all()))
+            self._drop()
             self._engine.dispose()
 
         await self._in_thread(let_go)
         self._thread.shutdown()
+
+    def _drop(self) -> None:
+        """Let go of a connection that is of no use any more, and with it of the lock."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.SQLAlchemyError):
+                connection.invalidate()
+            connection.close()
 
     def _try_to_hold(self) -> bool:
         _METADATA.create_all(self._engine)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hubspoke.types import DelegationState, Goal, Mode, Planned, Reviewed, SubtaskState, VerdictKind, Work
-from tests.fakes.delegating import A, B, ORCHESTRATED, a_mesh, of
+from tests.fakes.delegating import ORCHESTRATED, A, B, a_mesh, of
 from tests.fakes.replying_engine import ReplyingEngine, a_skilled_model, shouted
 
 if TYPE_CHECKING:

@@ -73,11 +73,10 @@ def result(events: list[DelegationEvent]) -> str:
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_hub_that_dies_there_loses_nothing_and_repeats_nothing(tmp_path: Path, place: str):
     engine = ReplyingEngine()
-    async with a_doomed_mesh(tmp_path, engine, PLACES[place]) as (hub, mesh):
-        async with asyncio.TaskGroup() as group:
-            end = group.create_task(to_the_end(mesh, WORK))
-            await hub.died()
-            await hub.start()
+    async with a_doomed_mesh(tmp_path, engine, PLACES[place]) as (hub, mesh), asyncio.TaskGroup() as group:
+        end = group.create_task(to_the_end(mesh, WORK))
+        await hub.died()
+        await hub.start()
     assert result(end.result()) == "THREE ONE TWO"
     assert engine.ended == {"one": 1, "two": 1, "three ONE TWO": 1}
 

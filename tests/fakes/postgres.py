@@ -8,6 +8,7 @@ import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,27 +62,25 @@ class Postgres:
     def _run(self, name: str, *arguments: str) -> None:
         program = tool(name)
         assert program is not None
-        # It refuses to run as root.
-        user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-        subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
+        # It refuses to run as root. Not with `user=`, for which Python forks: gRPC does not bear that.
+        becoming = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        subprocess.run([*becoming, program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
 @contextmanager
-def postgres(directory: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Run a server for as long as the block lasts."""
-    directory.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(directory, "postgres", "postgres")
-        for above in directory.parents:
-            if above.stat().st_mode & 0o001 == 0:
-                above.chmod(above.stat().st_mode | 0o011)
-    server = Postgres(directory)
-    server.make()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    # Not below pytest's own directory, which is closed to the user that it runs as.
+    with TemporaryDirectory(prefix="hubspoke-postgres-") as directory:
+        if os.geteuid() == 0:
+            shutil.chown(directory, "postgres", "postgres")
+        server = Postgres(Path(directory))
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _free_port() -> int:
