@@ -165,7 +165,9 @@ class Orchestrator:
     def _routed(self, plan: Plan, helpers: Sequence[Candidate], big: ModelKey, now: float) -> Plan:
         holdings = catalogue.holdings(self._desk.sessions.registry, big)
         model = next((holding.model for holding in holdings), None)
-        return plan if model is None else approach.routed(plan, helpers, model, self._desk.accepts, now)
+        if model is None:
+            return plan
+        return approach.routed(plan, helpers, model, self._desk.accepts, now, inputs=self._work.inputs)
 
     def _kept(self, mode: Mode, why: str, plan: Plan, outcome: Outcome | None = None) -> str:
         encoded = base64.b64encode(wire.plan_to_wire(plan).SerializeToString()).decode()

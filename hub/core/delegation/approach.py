@@ -52,7 +52,7 @@ def routed(
     accepts: Accepts,
     now: float,
     *,
-    inputs: Sequence[Input] = (),
+    inputs: Sequence[Input],
 ) -> Plan:
     """Give each subtask of a planner's *plan* to a model: the one it names, or the smallest of *helpers*.
 
