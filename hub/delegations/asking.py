@@ -132,17 +132,21 @@ class Asker:
         """Let *spoke* forget a task whose answer is kept."""
         self._held.settle(SpokeId(spoke), key)
 
-    async def look(self, key: TaskKey, last: SpokeId | None) -> Found:
-        """Look for who works on a task that may have been begun, or has its answer. *last* had it, as far as is known."""
-        ends_at = self._clock.monotonic() + (NEWCOMERS_S if last is None else GRACE_S)
-        while self._clock.monotonic() < ends_at:
+    async def look(self, key: TaskKey, last: SpokeId | None, since: float) -> Found:
+        """Look for who works on a task that may have been begun, or has its answer. *last* had it, as far as is known.
+
+        Spokes have been able to dial *since* then.
+        """
+        ends_at = since + NEWCOMERS_S if last is None else self._clock.monotonic() + GRACE_S
+        while True:
             for spoke in self._sessions.registry.spokes:
                 if key in (self._held.of(spoke) or ()):
                     return Found(spoke)
             if last is not None and self._held.of(last) is not None:
                 return Found(None)  # it is back, and has nothing of it
+            if self._clock.monotonic() >= ends_at:
+                return Found(None, in_doubt=last is not None)
             await asyncio.sleep(LOOKED_S)
-        return Found(None, in_doubt=last is not None)
 
 
 def _request(question: Question) -> Request:

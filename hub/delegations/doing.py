@@ -135,6 +135,7 @@ class Doer:
         self._desk = desk
         self._ledger = ledger
         self._epoch = epoch
+        self._since = desk.clock.monotonic()
 
     async def do(self, job: Job) -> str:
         """Do *job*, and give its `Outcome` encoded, whatever it is."""
@@ -201,7 +202,7 @@ class Doer:
             return None
         if state.last is not None:
             await job.in_doubt(state.last, state.tries)
-        found = await self._desk.asker.look(key, state.last)
+        found = await self._desk.asker.look(key, state.last, self._since)
         if found.holder is None and state.last is not None and job.side_effect is SideEffect.NON_IDEMPOTENT:
             raise Poisonous(
                 f"{state.last} does not say whether it has done this, and it must not be done twice"

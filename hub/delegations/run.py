@@ -96,13 +96,15 @@ class Run:
 
     async def beware(self) -> None:
         """Wait for a person when the hub has gone down with this again and again."""
-        if self._kept.starts <= STARTS_MAX:
+        delegation, starts = self._ledger.delegation, self._kept.starts
+        number, is_parked = await self._desk.journal.parks(delegation)
+        if starts > STARTS_MAX and not is_parked:
+            number += 1
+            problem = problem_of(Poisonous(f"it was begun {starts} times, and nothing came of it"))
+            await self._ledger.stands(parked_key(None, number), DelegationState.PARKED, problem=problem)
+        if number == 0:
             return
-        number = await self._desk.journal.next_park(self._ledger.delegation)
-        problem = problem_of(Poisonous(f"it was begun {self._kept.starts} times, and nothing came of it"))
-        await self._ledger.stands(parked_key(None, number), DelegationState.PARKED, problem=problem)
-        resolution = await self._desk.journal.resolution(self._ledger.delegation, None, number)
-        await self._ledger.prove()
+        resolution = await self._desk.journal.resolution(delegation, None, number)
         if resolution.verb is Verb.ABORT:
             raise Aborted
         await self._ledger.stands(f"resumed/{number}", DelegationState.ACCEPTED)

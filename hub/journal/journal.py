@@ -178,9 +178,9 @@ class Journal:
                 return found
             await self._news(news)
 
-    async def next_park(self, delegation: DelegationId) -> int:
-        """Say which time it is now that the whole of a delegation is parked: the last one, unless that is resolved."""
-        return await self._database.run(lambda connection: rows.next_park(connection, delegation))
+    async def parks(self, delegation: DelegationId) -> tuple[int, bool]:
+        """Say how often the whole of a delegation was parked, and whether the last time is not resolved yet."""
+        return await self._database.run(lambda connection: rows.parks(connection, delegation))
 
     async def open_of(self, executor: str) -> tuple[DelegationId, ...]:
         """List what *executor* has not ended, the oldest first."""

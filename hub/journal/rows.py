@@ -291,6 +291,9 @@ def resolve(
     connection.execute(
         sa.insert(t.resolutions).values(**place, verb=resolution.verb.value, output=resolution.output)
     )
+    if subtask is None:
+        # Here, and not by who waits for it: the hub may go down before it hears of it.
+        connection.execute(sa.update(t.delegations).filter_by(id=delegation).values(starts=0))
 
 
 def resolution(
@@ -307,11 +310,10 @@ def parked_key(subtask: SubtaskId | None, number: int) -> str:
     return f"{subtask or ''}/parked/{number}"
 
 
-def next_park(connection: sa.Connection, delegation: DelegationId) -> int:
-    """Say which time it is now that the whole of a delegation is parked."""
+def parks(connection: sa.Connection, delegation: DelegationId) -> tuple[int, bool]:
+    """Say how often the whole of a delegation was parked, and whether the last time is not resolved yet."""
     times = _times_parked(connection, delegation, None)
-    is_unresolved = times > 0 and resolution(connection, delegation, None, times) is None
-    return times if is_unresolved else times + 1
+    return times, times > 0 and resolution(connection, delegation, None, times) is None
 
 
 def remove(connection: sa.Connection, gone: Sequence[DelegationId]) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.delegations.run import STARTS_MAX
 from hub.server import Ports
 from hubspoke.clock import SystemClock
 from hubspoke.errors import UnknownModel, Unreachable
-from hubspoke.types import DelegationState, Limits, StateChanged, SubtaskId
-from tests.fakes.delegating import A, B, C, asked, is_dense, planned
+from hubspoke.types import DelegationState, Limits, StateChanged, SubtaskId, Verb
+from tests.fakes.delegating import A, B, C, asked, is_dense, planned, until
 from tests.fakes.engine import Gate
 from tests.fakes.hub_process import HubProcess, hub_process
 from tests.fakes.real_agent import an_agent
@@ -36,6 +37,8 @@ PLACES = {
     "merging": "hub.delegations.run:Run._merged:before",
     "ended": "hub.delegations.run:Run._end:after",
 }
+
+POISON = "hub.delegations.nodes:Nodes.do_all:before"
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -159,3 +162,21 @@ async def test_a_second_hub_on_the_same_files_refuses_to_start(tmp_path: Path):
         with pytest.raises(AssertionError):
             await other.start()
         assert await other.process.wait() != 0
+
+
+async def test_work_that_takes_the_hub_down_is_parked_for_a_person(tmp_path: Path):
+    """K7: the hub comes up, whatever it was given, and others' work goes on."""
+    engine = ReplyingEngine()
+    async with a_doomed_mesh(tmp_path, engine, POISON) as (hub, mesh):
+        delegation = await handed_over(mesh, WORK)
+        for _ in range(STARTS_MAX):
+            await hub.died()
+            await hub.start(POISON)
+        parked = await until(mesh, delegation, DelegationState.PARKED)
+        await hub.restart()
+        other = await to_the_end(mesh, planned(asked(A, "other"), request_id="2"))
+        await mesh.delegations.resolve(delegation, Verb.RETRY)
+        events = [event async for event in mesh.delegations.watch(delegation)]
+    assert parked.problem is not None
+    assert parked.problem.reason == "poisonous"
+    assert (result(other), result(events)) == ("OTHER", "THREE ONE TWO")
