@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 OPEN_MAX: Final = 1_000
 """Delegations that have not ended; more are refused."""
 
-SHOWN_BYTES: Final = 16 * 1024
-"""Of an output in an event; a longer one is kept apart."""
+SHOWN_BYTES: Final = delegations.OUTPUT_SHOWN_BYTES
 
 OUTPUTS_BYTES_MAX: Final = 6 * 1024 * 1024
 """Of all outputs that one answer shows whole; it has to fit into a message."""
@@ -195,7 +194,7 @@ def whole(connection: sa.Connection, delegation: DelegationId) -> DelegationInfo
     for status in found.subtasks:
         output = long.get(_reference(status.output), status.output)
         left -= len(output.encode())
-        subtasks.append(replace(status, output=output if left >= 0 else _cut(output)))
+        subtasks.append(replace(status, output=output if left >= 0 else status.output))
     return replace(found, result=result, subtasks=tuple(subtasks))
 
 

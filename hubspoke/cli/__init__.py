@@ -20,6 +20,7 @@ COMMANDS = {
     "delegate": Row(
         "hubspoke.cli.delegate", "Hand work over: many models do its parts, and it survives restarts."
     ),
+    "batch": Row("hubspoke.cli.batch", "Do a file of prompts, as one job that survives restarts."),
     "delegations": Row("hubspoke.cli.delegations", "List, watch, end and decide about what was handed over."),
     "embed": Row("hubspoke.cli.embed", "Turn texts into vectors."),
     "pull": Row("hubspoke.cli.pull", "Get a model onto a spoke's disk."),

@@ -67,6 +67,8 @@ LABEL_NAME_BYTES_MAX: Final = 64
 LABEL_VALUE_BYTES_MAX: Final = 256
 TASK_BYTES_MAX: Final = 64
 LANE_BYTES_MAX: Final = 128
+OUTPUT_SHOWN_BYTES: Final = 16 * 1024
+"""Of an output in an event; what is longer ends with the digest of the whole."""
 TIMEOUT_S_MAX: Final = 86_400.0
 
 
