@@ -111,6 +111,8 @@ class Job:
     request: Request | None = None
     refused: Refused | None = None
     last: SpokeId | None = None
+    was_begun: bool = False
+    """Whether it was to be given to a spoke before the hub went down, to whichever."""
     may_replace: bool = False
 
 
@@ -203,10 +205,10 @@ class Doer:
         if state.last is not None:
             await job.in_doubt(state.last, state.tries)
         found = await self._desk.asker.look(key, state.last, self._since)
-        if found.holder is None and state.last is not None and job.side_effect is SideEffect.NON_IDEMPOTENT:
-            raise Poisonous(
-                f"{state.last} does not say whether it has done this, and it must not be done twice"
-            )
+        may_be_done = state.last is not None or (job.was_begun and is_first)
+        if found.holder is None and may_be_done and job.side_effect is SideEffect.NON_IDEMPOTENT:
+            asked = "the spokes do" if state.last is None else f"{state.last} does"
+            raise Poisonous(f"{asked} not say whether this has been done, and it must not be done twice")
         return found.holder
 
     def _stay_away(self, job: Job, state: _State) -> None:

@@ -228,6 +228,7 @@ class Nodes:
             request=subtask.request,
             refused=refused,
             last=_last(self._kept, subtask.id, number),
+            was_begun=_stood(self._kept, subtask.id, number, _BEGUN) is not None,
             may_replace=self.is_chosen_by_hub,
         )
 
@@ -278,10 +279,19 @@ def _first(errors: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
+_HAD: Final = frozenset({SubtaskState.RUNNING, SubtaskState.IN_DOUBT})
+_BEGUN: Final = _HAD | {SubtaskState.READY}
+"""Before a spoke is told anything, a subtask is READY; who has taken it is known a moment later."""
+
+
 def _last(kept: Kept, name: SubtaskId, number: int) -> SpokeId | None:
     """Give the spoke that had a subtask when the hub went down."""
+    found = _stood(kept, name, number, _HAD)
+    return None if found is None else SpokeId(found.spoke)
+
+
+def _stood(kept: Kept, name: SubtaskId, number: int, states: frozenset[SubtaskState]) -> SubtaskStatus | None:
+    """Give how a subtask stood when the hub went down, if that was in one of *states*."""
     if kept.epoch == 1 or number > 0:
         return None
-    had = {SubtaskState.RUNNING, SubtaskState.IN_DOUBT}
-    found = next((each for each in kept.info.subtasks if each.id == name and each.state in had), None)
-    return None if found is None else SpokeId(found.spoke)
+    return next((each for each in kept.info.subtasks if each.id == name and each.state in states), None)

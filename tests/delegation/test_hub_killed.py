@@ -13,7 +13,7 @@ from hub.delegations.run import STARTS_MAX
 from hub.server import Ports
 from hubspoke.clock import SystemClock
 from hubspoke.errors import UnknownModel, Unreachable
-from hubspoke.types import DelegationState, Limits, StateChanged, SubtaskId, Verb
+from hubspoke.types import DelegationState, Limits, SideEffect, StateChanged, SubtaskId, Verb
 from tests.fakes.delegating import A, B, C, asked, is_dense, planned, until
 from tests.fakes.engine import Gate
 from tests.fakes.hub_process import HubProcess, hub_process
@@ -82,6 +82,24 @@ async def test_a_hub_that_dies_there_loses_nothing_and_repeats_nothing(tmp_path:
         await hub.start()
     assert result(end.result()) == "THREE ONE TWO"
     assert engine.ended == {"one": 1, "two": 1, "three ONE TWO": 1}
+
+
+async def test_what_must_not_be_done_twice_is_parked_where_nobody_knows_whether_it_was_begun(tmp_path: Path):
+    engine = ReplyingEngine()
+    work = planned(asked(A, "one", side_effect=SideEffect.NON_IDEMPOTENT))
+    place = PLACES["before it is placed"].replace(":2", ":1")
+    async with a_doomed_mesh(tmp_path, engine, place) as (hub, mesh), asyncio.TaskGroup() as group:
+        end = group.create_task(to_the_end(mesh, work))
+        await hub.died()
+        await hub.start()
+        delegation = await handed_over(mesh, work)
+        parked = await until(mesh, delegation, DelegationState.PARKED)
+        assert parked.problem is not None
+        assert "must not be done twice" in parked.problem.message
+        assert engine.begun == {}
+        await mesh.delegations.resolve(delegation, Verb.RETRY, subtask=A)
+    assert result(end.result()) == "ONE"
+    assert engine.begun == {"one": 1}
 
 
 async def test_what_runs_on_a_spoke_runs_on_while_the_hub_is_dead(tmp_path: Path):
