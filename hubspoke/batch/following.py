@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Protocol
 
+from hubspoke.batch.jobs import subtask_of
 from hubspoke.batch.progress import Chunk, Counted, ended_of
 from hubspoke.errors import MeshError
 from hubspoke.types import DelegationState, StateChanged
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hubspoke.batch.jobs import Job
+    from hubspoke.batch.lines import Line
     from hubspoke.batch.progress import Ended, Tally
     from hubspoke.batch.results import Results
     from hubspoke.delegate import Delegations
@@ -40,9 +42,17 @@ class Teller(Protocol):
 class Follower:
     """Follows one batch."""
 
-    def __init__(self, delegations: Delegations, job: Job, results: Results, teller: Teller) -> None:
+    def __init__(
+        self,
+        delegations: Delegations,
+        job: Job,
+        chunks: Sequence[Sequence[Line]],
+        results: Results,
+        teller: Teller,
+    ) -> None:
         self._delegations = delegations
         self._job = job
+        self._asked = chunks
         self._results = results
         self._teller = teller
         self._counted = Counted(job.lines)
@@ -53,15 +63,15 @@ class Follower:
         """Write results until all lines have ended, and say how it went. Being cancelled ends no work."""
         try:
             async with asyncio.TaskGroup() as group:
-                for info in self._job.delegations.values():
-                    group.create_task(self._follow(info))
+                for number, info in sorted(self._job.delegations.items()):
+                    group.create_task(self._follow(info, self._asked[number - 1]))
         except* MeshError as errors:
             raise _first(errors) from None
         return self._tally()
 
-    async def _follow(self, info: DelegationInfo) -> None:
+    async def _follow(self, info: DelegationInfo, lines: Sequence[Line]) -> None:
         async with self._places:
-            chunk = Chunk(info.id)
+            chunk = Chunk(info.id, {subtask_of(line): line.id for line in lines})
             self._chunks.append(chunk)
             async with aclosing(self._delegations.watch(info.id)) as events:
                 async for event in events:

@@ -99,21 +99,28 @@ def chunked(lines: Iterable[Line]) -> Iterator[tuple[Line, ...]]:
         yield tuple(chunk)
 
 
-async def hand_over(delegations: Delegations, job: JobId, lines: Sequence[Line], terms: Terms) -> Job:
-    """Hand over what the hub does not have of *job* yet, and give all of it. Once this returns it will be done.
+def subtask_of(line: Line) -> SubtaskId:
+    """Give what a line is called in its delegation."""
+    return SubtaskId(f"line-{line.number}")
+
+
+async def hand_over(
+    delegations: Delegations, job: JobId, chunks: Sequence[Sequence[Line]], terms: Terms
+) -> Job:
+    """Hand over what the hub does not have of the *chunks* of *job* yet, and give all of it. Once this returns it will be done.
 
     Raise what `Delegations.hand_over` raises; what was handed over before is kept, and the rest can be handed over again.
     """
-    chunks = list(chunked(lines))
+    lines = sum(map(len, chunks))
     known = {number: info async for number, info in _chunks(delegations, job)}
     if known:
         before = min(info.deadline for info in known.values())
         terms = replace(terms, deadline=max(before, terms.deadline) if _all_ended(known) else before)
     for number, chunk in enumerate(chunks, start=1):
         if number not in known:
-            work = _work(job, (number, len(chunks), len(lines)), chunk, terms)
+            work = _work(job, (number, len(chunks), lines), chunk, terms)
             known[number] = await _kept(delegations, job, number, work)
-    return Job(job, terms.file, len(lines), len(chunks), MappingProxyType(known))
+    return Job(job, terms.file, lines, len(chunks), MappingProxyType(known))
 
 
 async def job_by(delegations: Delegations, job: JobId) -> Job:
@@ -180,7 +187,7 @@ def _work(job: JobId, place: tuple[int, int, int], chunk: Sequence[Line], terms:
 
 
 def _subtask(line: Line) -> Subtask:
-    return Subtask(SubtaskId(f"line-{line.number}"), line.id, model=line.request.model, request=line.request)
+    return Subtask(subtask_of(line), line.id, model=line.request.model, request=line.request)
 
 
 def _encoded(request: Request) -> bytes:

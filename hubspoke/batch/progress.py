@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from hubspoke.errors import Cancelled, RequestTooLarge
-from hubspoke.types import ENDED, Planned, Problem, StateChanged, SubtaskState, SubtaskStatus
+from hubspoke.types import ENDED, Problem, StateChanged, SubtaskState, SubtaskStatus
 from hubspoke.wire.delegations import OUTPUT_SHOWN_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hubspoke.types import DelegationEvent, DelegationId, DelegationInfo, SubtaskId
 
@@ -53,12 +53,12 @@ class Tally:
 
 
 class Chunk:
-    """One delegation of a batch. Events go in, in their order, and the lines that they end come out."""
+    """One delegation of a batch, with its lines by subtask. Events go in, in their order; the lines that they end come out."""
 
-    def __init__(self, delegation: DelegationId) -> None:
+    def __init__(self, delegation: DelegationId, ids: Mapping[SubtaskId, str]) -> None:
         self._delegation = delegation
-        self._titles: dict[SubtaskId, str] = {}
-        self._open: set[SubtaskId] = set()
+        self._ids = ids
+        self._open = set(ids)
         self.running: set[SubtaskId] = set()
         self.long: set[str] = set()
         """Ids of lines whose outputs are too long for events: they are looked up at the end."""
@@ -66,9 +66,6 @@ class Chunk:
     def after(self, event: DelegationEvent) -> tuple[Ended, ...]:
         """Take *event* in, and give the lines that ended with it."""
         match event.happening:
-            case Planned(subtasks=subtasks):
-                self._titles = {status.id: status.title for status in subtasks}
-                self._open = set(self._titles)
             case SubtaskStatus(state=SubtaskState.RUNNING) as status:
                 self.running.add(status.id)
             case SubtaskStatus() as status if status.id in self._open:
@@ -78,7 +75,7 @@ class Chunk:
                 left, self._open = sorted(self._open), set()
                 self.running.clear()
                 return tuple(
-                    Ended(self._titles[name], f"{self._delegation}/{name}", problem=problem) for name in left
+                    Ended(self._ids[name], f"{self._delegation}/{name}", problem=problem) for name in left
                 )
             case _:
                 pass
@@ -89,7 +86,7 @@ class Chunk:
             return
         self._open.discard(status.id)
         self.running.discard(status.id)
-        ended = _of(self._titles[status.id], self._delegation, status)
+        ended = _of(self._ids[status.id], self._delegation, status)
         if _is_cut(status.output):
             self.long.add(ended.id)
         yield ended

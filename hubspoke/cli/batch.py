@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hubspoke import loop
 from hubspoke.batch.following import Follower
-from hubspoke.batch.jobs import JobId, Terms, hand_over, job_by, job_of, jobs
+from hubspoke.batch.jobs import JobId, Terms, chunked, hand_over, job_by, job_of, jobs
 from hubspoke.batch.lines import read_lines
 from hubspoke.batch.progress import ended_of, tally_of
 from hubspoke.batch.results import Results, encoded
@@ -102,19 +102,19 @@ def run(
     output).
     """
     lines = _read(file, model)
-    job_id = job_of(lines)
+    job_id, chunks = job_of(lines), list(chunked(lines))
     path = output or file.with_name(f"{file.name}.results.jsonl")
     clock = SystemClock()
     terms = Terms(file.name, clock.now() + deadline, parallel)
 
     async def do(results: Results | None) -> Tally | None:
         async with MeshClient(locate(state_dir).client, hubs) as mesh:
-            job = await hand_over(mesh.delegations, job_id, lines, terms)
+            job = await hand_over(mesh.delegations, job_id, chunks, terms)
             _tell(job, as_json=as_json)
             if results is None:
                 return None
             with Teller(clock, as_json=as_json) as teller:
-                return await Follower(mesh.delegations, job, results, teller).follow()
+                return await Follower(mesh.delegations, job, chunks, results, teller).follow()
 
     try:
         with Results.open(path, {line.id for line in lines}) if watch else nullcontext() as results:

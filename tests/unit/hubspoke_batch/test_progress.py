@@ -38,7 +38,7 @@ def ended(chunk: Chunk, *happenings: Happening) -> list[Ended]:
 
 
 def a_chunk() -> Chunk:
-    return Chunk(DelegationId("d-1"))
+    return Chunk(DelegationId("d-1"), {ONE: "q 1", TWO: "q 2"})
 
 
 def test_a_line_ends_once_with_its_id_and_its_output():
@@ -59,7 +59,7 @@ def test_what_is_left_at_the_end_has_the_reason_of_the_end():
     late = Problem("deadline_exceeded", "too late")
     [_, left] = ended(a_chunk(), PLANNED, DONE, StateChanged(DelegationState.PARTIAL, problem=late))
     assert (left.id, left.problem) == ("q 2", late)
-    one, two = ended(a_chunk(), PLANNED, StateChanged(DelegationState.CANCELLED))
+    one, two = ended(a_chunk(), StateChanged(DelegationState.CANCELLED))  # before it was begun
     assert {one.problem.reason, two.problem.reason} == {"cancelled"}
 
 
