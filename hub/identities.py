@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hub.store.nodes import Asked, Certified
 from hubspoke.errors import InvalidRequest, Unauthenticated
 from hubspoke.types import NodeState
-from pki import pem, policy, profiles
+from pki import bundle, pem, policy, profiles
 from pki.errors import BadCsr, PeerRefused, Refusal
 from pki.keys import key_digest, public_bytes
 
@@ -182,8 +182,13 @@ class Identities:
             self.know(replace(self._nodes[name], bundle_generation=held_generation))
 
     def should_renew(self, peer: Peer) -> bool:
-        """Whether *peer*'s certificate is of an issuer that does not sign any more, and is about to go."""
-        return peer.issuer != policy.key_id(self._trust.issuer.certificate)
+        """Whether a certificate of *peer* is of an issuer that does not sign any more, and is about to go.
+
+        That is the one that it shows, and its newest: a spoke that is moving to that still asks over its old connection.
+        """
+        newest = bundle.parse_chain(self._nodes[peer.identity.name].chain_pem).certificates[1]
+        signing = policy.key_id(self._trust.issuer.certificate)
+        return not peer.issuer == policy.key_id(newest) == signing
 
     async def revoke(self, name: str, by: str) -> NodeRecord:
         """End a node for good, and its calls at once; raise UnknownNode. Only a new token lets the name in again."""

@@ -123,6 +123,21 @@ async def test_the_end_is_refused_while_a_node_has_not_taken_it_over_unless_it_i
             await connected(idle, hub)
 
 
+async def test_who_asks_with_its_old_certificate_hears_that_its_new_one_is_turned_round(tmp_path: Path):
+    async with real_hub(tmp_path) as hub:
+        files, clock = await hub.join("laptop", Role.APP), SystemClock()
+        await begin(hub, Kind.NODE_ISSUING)
+        await advance(hub, Kind.NODE_ISSUING, Phase.ANCHOR)
+        old = await connected(files, hub)
+        try:
+            assert await enrol.catch_up(old, files, clock)
+            await enrol.renew(old, files, files.load_identity(), clock)
+            await roll_back(hub, Kind.NODE_ISSUING, Phase.SIGN)
+            assert await enrol.catch_up(old, files, clock)
+        finally:
+            await old.close()
+
+
 async def test_two_admins_do_not_go_two_steps(tmp_path: Path):
     async with real_hub(tmp_path) as hub:
         await begin(hub, Kind.ROOT)
