@@ -12,6 +12,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+import grpc
+
 from hubspoke import enrol, notify
 from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
@@ -49,8 +51,6 @@ from spoke.platform import here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    import grpc
 
     from hubspoke.clock import Clock
     from hubspoke.types import Inventory
@@ -198,9 +198,14 @@ class Agent:
 
 @contextmanager
 def _closing_is_no_end() -> Iterator[None]:
-    """Raise Unreachable where a channel that is closed cancels the calls on it, which looks as if this task were to end."""
+    """Raise Unreachable where a channel was closed meanwhile.
+
+    It cancels the calls on it, which looks as if this task were to end, and takes new ones for a mistake of ours.
+    """
     try:
         yield
+    except grpc.aio.UsageError as closed:
+        raise Unreachable("the connection ended before the hub was asked") from closed
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_S = 30
+BECOME = shutil.which("runuser") or "/usr/sbin/runuser"
+"""Debian has it where not everybody's PATH leads."""
 PLACES = ("/usr/lib/postgresql", "/opt/homebrew/opt")
 
 
@@ -63,7 +65,7 @@ class Postgres:
         program = tool(name)
         assert program is not None
         # It refuses to run as root. Not with `user=`, for which Python forks: gRPC does not bear that.
-        becoming = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        becoming = [BECOME, "-u", "postgres", "--"] if os.geteuid() == 0 else []
         subprocess.run([*becoming, program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
