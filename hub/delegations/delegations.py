@@ -12,9 +12,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hub.core import catalogue
+from hub.delegations.asking import LOOKED_S, NEWCOMERS_S
 from hub.delegations.run import run
 from hub.journal.rows import New, Query, Resolution
-from hubspoke.errors import InvalidRequest, NoSpoke, StoreFailed, UnknownDelegation
+from hubspoke.errors import (
+    InvalidRequest,
+    NoOrchestrator,
+    NoSpoke,
+    StoreFailed,
+    UnknownDelegation,
+    UnknownModel,
+)
 from hubspoke.types import DelegationId, Goal, Merge, Review
 from hubspoke.wire import delegations as wire
 
@@ -53,6 +61,7 @@ class Delegations:
         self._news = asyncio.Event()
         self._purged_at = 0.0
         self._is_fresh = True
+        self._begun_at = desk.clock.monotonic()
 
     async def delegate(self, work: Work, owner: str) -> tuple[DelegationInfo, bool]:
         """Take *work* from *owner*, and say whether it was taken before; once this returns it will be done."""
@@ -72,7 +81,7 @@ class Delegations:
         with suppress(UnknownDelegation):
             await self._journal.info(new.id)
             return await self._journal.accept(new)  # it is there: nothing has to be looked at but its digest
-        self._check(work)
+        await self._checked(work)
         if deadline <= now:
             raise InvalidRequest("limits.deadline has passed; is the clock right?")
         info, existed = await self._journal.accept(new)
@@ -210,6 +219,18 @@ class Delegations:
         info = await self._journal.info(delegation)
         if owner is not None and info.owner != owner:
             raise UnknownDelegation(f"there is no delegation {delegation[:64]}")
+
+    async def _checked(self, work: Work) -> None:
+        """Do `_check`; of a hub that has just come up, wait for the spokes that have not found back to it yet."""
+        while True:
+            try:
+                self._check(work)
+            except (UnknownModel, NoOrchestrator):
+                if self._desk.clock.monotonic() - self._begun_at >= NEWCOMERS_S:
+                    raise
+            else:
+                return
+            await asyncio.sleep(LOOKED_S)
 
     def _check(self, work: Work) -> None:
         """Raise what would be in the way later: a model that nobody has, or no orchestrator where one is needed."""

@@ -73,6 +73,8 @@ class Outcome(msgspec.Struct, frozen=True):
     reason: str = ""
     message: str = ""
     parked: bool = False
+    refused: tuple[tuple[str, str], ...] = ()
+    """Tasks that were done for nothing, each with its spoke."""
 
     @property
     def is_good(self) -> bool:
@@ -128,6 +130,9 @@ class _State:
     lost: set[SpokeId] = field(default_factory=set)
     excluded: set[SpokeId] = field(default_factory=set)
     away_since: float | None = None
+    refusals: list[tuple[str, str]] = field(default_factory=list)
+    was_held: bool = False
+    """Whether the answer that was refused last was one of before the hub went down: so may the next one be."""
 
 
 class Doer:
@@ -155,6 +160,8 @@ class Doer:
             outcome = msgspec.structs.replace(outcome, text=text)
         if outcome.spoke:
             self._desk.asker.settle(TaskKey(outcome.key), outcome.spoke)
+        for key, spoke in outcome.refused:
+            self._desk.asker.settle(TaskKey(key), spoke)
         await self._ledger.prove()
         return outcome
 
@@ -193,14 +200,15 @@ class Doer:
         fault = job.fault(told.text)
         if fault:
             state.refused = Refused(told.text, fault)
-            self._desk.asker.settle(key, told.spoke)
+            # Not settled yet: should the hub go down now, the answer is refused again instead of made again.
+            state.refusals.append((key, told.spoke))
             raise NotAcceptable(f"the answer was refused: {fault}")
         return _good(told, state, key)
 
     async def _holder(self, job: Job, state: _State, key: TaskKey) -> SpokeId | None:
         """Give the spoke that has the work already; raise Poisonous where nobody may guess whether it was done."""
         is_first = state.tries == 0 and state.away_since is None
-        if state.last is None and not (self._epoch > 1 and is_first):
+        if state.last is None and not (self._epoch > 1 and (is_first or state.was_held)):
             return None
         if state.last is not None:
             await job.in_doubt(state.last, state.tries)
@@ -209,6 +217,7 @@ class Doer:
         if found.holder is None and may_be_done and job.side_effect is SideEffect.NON_IDEMPOTENT:
             asked = "the spokes do" if state.last is None else f"{state.last} does"
             raise Poisonous(f"{asked} not say whether this has been done, and it must not be done twice")
+        state.was_held = found.holder is not None
         return found.holder
 
     def _stay_away(self, job: Job, state: _State) -> None:
@@ -275,8 +284,15 @@ def _good(told: Told, state: _State, key: TaskKey) -> Outcome:
         by_orchestrator=not state.model,
         tries=state.tries + 1,
         key=key,
+        refused=tuple(state.refusals),
     )
 
 
 def _outcome(error: MeshError, state: _State, *, parked: bool = False) -> Outcome:
-    return Outcome(tries=state.tries, reason=error.reason, message=error.message, parked=parked)
+    return Outcome(
+        tries=state.tries,
+        reason=error.reason,
+        message=error.message,
+        parked=parked,
+        refused=tuple(state.refusals),
+    )
