@@ -81,6 +81,11 @@ security-long: setup
     HUBSPOKE_NODES=60 pytest -q tests/mesh/test_rotation.py
     HUBSPOKE_KILL_STRIDE=1 pytest -q tests/mesh/test_rotation_killed.py
 
+# Kill hubs and spokes that delegate: all cases, then what 200 seeds say; `just chaos-delegate 20` takes fewer.
+chaos-delegate *args: setup
+    mkdir -p build
+    CHAOS_ALL=1 CHAOS_SEEDS="${1:-200}" CHAOS_FIGURES="${CHAOS_FIGURES:-build/chaos.jsonl}" pytest tests/chaos
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -1,0 +1,108 @@
+"""What the tests of crashes share: a mesh that runs from test to test, a database server, and the two kinds of journal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hubspoke.types import ENDED
+from tests.chaos import checks, postgres
+from tests.chaos.mesh import ChaosMesh, join_all
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.chaos.postgres import Postgres
+
+
+HERE = Path(__file__).parent
+
+CASES = 18
+"""How many of the cases are run with all other tests: about as many as there is time for in two minutes."""
+
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+"""Which ones they are. `just chaos-delegate` runs all."""
+
+TIMEOUT_S = 180
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out all but a few cases, unless few were asked for, or all."""
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+    if len(ours) <= CASES or os.environ.get("CHAOS_ALL"):
+        return
+    drawn = set(random.Random(SEED).sample(range(len(ours)), CASES))
+    left_out = {item.nodeid for number, item in enumerate(ours) if number not in drawn}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mesh whose nodes have joined, to be copied."""
+    directory = tmp_path_factory.mktemp("template")
+    asyncio.run(join_all(directory))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    programs = postgres.binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL server below /usr/lib/postgresql that a user here may run")
+    with postgres.running(programs) as started:
+        yield started
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Where the journal lies: "" is a file."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("server").database()
+
+
+@pytest.fixture(scope="session")
+def meshes(template: Path, url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ChaosMesh]]:
+    """The mesh that runs now, if one does: tests share it until one of them fails."""
+    running: list[ChaosMesh] = []
+    yield running
+    for mesh in running:
+        mesh.end()
+
+
+@pytest.fixture
+async def mesh(meshes: list[ChaosMesh], template: Path, url: str, tmp_path: Path) -> AsyncIterator[ChaosMesh]:
+    """Run a mesh: one hub, two spokes, an app. What has to hold after every run is looked at when the test ends."""
+    if not meshes:
+        directory = tmp_path / "mesh"
+        shutil.copytree(template, directory)
+        meshes.append(ChaosMesh(directory, url))
+    mesh = meshes[0]
+    await mesh.heal()
+    is_good = False
+    try:
+        yield mesh
+        assert mesh.wiped or checks.repeated(mesh.moments, mesh.killed) == []
+        assert await _stuck(mesh) == []
+        assert checks.zombies() == []
+        is_good = True
+    finally:
+        if not is_good:
+            mesh.end()
+            meshes.clear()
+
+
+async def _stuck(mesh: ChaosMesh) -> list[str]:
+    """List the delegations that have not ended."""
+    await mesh.start_hub()
+    async with mesh.app() as client:
+        listed = [info async for info in client.delegations.list()]
+    return [f"{info.id} is {info.state}" for info in listed if info.state not in ENDED]

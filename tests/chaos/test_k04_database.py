@@ -1,0 +1,117 @@
+"""K4, K6, K10 and K13: the database goes away, two hubs want the same, formats and clocks differ."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hubspoke.types import DelegationState
+from tests.chaos import checks
+from tests.chaos.mesh import Watching, hand_over
+from tests.chaos.pauses import pause
+from tests.chaos.works import Part, diamond, planned, result_of
+
+if TYPE_CHECKING:
+    from tests.chaos.mesh import ChaosMesh
+    from tests.chaos.postgres import Postgres
+
+
+@pytest.fixture
+def needs_postgres(url: str) -> None:
+    """Leave out tests that are about a server."""
+    if not url:
+        pytest.skip("a file is no server")
+
+
+@pytest.fixture
+def needs_file(url: str) -> None:
+    """Leave out tests that are about a file."""
+    if url:
+        pytest.skip("a server is no file")
+
+
+@pytest.mark.usefixtures("needs_postgres")
+@pytest.mark.parametrize("down_s", [0.2, 3])
+async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
+    mesh: ChaosMesh, server: Postgres, down_s: float
+):
+    parts = diamond("gate=go")
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        watching = Watching(client, info.id)
+        ending = asyncio.create_task(watching.to_the_end())
+        await mesh.has_begun("m0", "m1", "m2", "m3")
+        await asyncio.to_thread(server.crash)
+        mesh.open("go")
+        await mesh.has_finished("m0", "m1", "m2", "m3")
+        await pause(down_s)
+        await asyncio.to_thread(server.start)
+        last = await ending
+    assert (last.state, last.result) == (DelegationState.SUCCEEDED, result_of(*parts))
+    assert checks.is_dense(watching.events)
+    assert {checks.begun(mesh.moments, part.name) for part in parts} == {1}
+
+
+@pytest.mark.usefixtures("needs_file")
+async def test_a_journal_that_is_locked_for_a_backup_holds_work_up(mesh: ChaosMesh):
+    parts = diamond("gate=go")
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        watching = Watching(client, info.id)
+        ending = asyncio.create_task(watching.to_the_end())
+        await mesh.has_begun("m0", "m1", "m2", "m3")
+        locks = [sqlite3.connect(path, isolation_level=None) for path in mesh.journals]
+        for lock in locks:
+            lock.execute("BEGIN IMMEDIATE")
+        mesh.open("go")
+        await mesh.has_finished("m0", "m1", "m2", "m3")
+        await pause(7)  # longer than the five seconds that a write waits
+        for lock in locks:
+            lock.close()
+        last = await ending
+    assert last.result == result_of(*parts)
+    assert checks.is_dense(watching.events)
+    assert {checks.begun(mesh.moments, part.name) for part in parts} == {1}
+
+
+async def test_a_second_hub_on_the_same_state_does_not_start_and_disturbs_nobody(mesh: ChaosMesh):
+    parts = (Part("one", (), "gate=go"),)
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        await mesh.has_begun("one")
+        second = mesh.second_hub()
+        second.start()
+        assert await second.has_ended() not in {0, -9}
+        mesh.open("go")
+        last = await Watching(client, info.id).to_the_end()
+    assert last.result == result_of(*parts)
+    assert checks.begun(mesh.moments, "one") == 1
+    assert "nother hub" in second.log.read_text()
+
+
+@pytest.mark.parametrize(("before", "after"), [("0", "1"), ("1", "0")], ids=["forth", "back"])
+async def test_a_clock_that_jumps_an_hour_while_the_hub_is_down_changes_nothing(
+    mesh: ChaosMesh, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+):
+    parts = diamond("gate=go", width=2)
+    monkeypatch.setitem(mesh.hub.environment, "CHAOS_HOURS", before)
+    mesh.hub.kill()
+    await mesh.start_hub()
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        watching = Watching(client, info.id)
+        ending = asyncio.create_task(watching.to_the_end())
+        await mesh.has_begun("m0", "m1")
+        mesh.hub.kill()
+        mesh.open("go")
+        monkeypatch.setitem(mesh.hub.environment, "CHAOS_HOURS", after)
+        await mesh.start_hub()
+        last = await ending
+        monkeypatch.undo()
+        mesh.hub.kill()
+    assert last.result == result_of(*parts)
+    assert checks.is_dense(watching.events)
+    assert {checks.begun(mesh.moments, part.name) for part in parts} == {1}

@@ -1,0 +1,165 @@
+"""K7, K8, K9 and K14: poison, cancelling, watching, and the same request again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hubspoke.clock import SystemClock
+from hubspoke.errors import RequestIdTaken
+from hubspoke.types import DelegationState, Limits, SubtaskState, Verb
+from tests.chaos import checks
+from tests.chaos.mesh import Watching, hand_over
+from tests.chaos.processes import until
+from tests.chaos.works import Part, delicate, diamond, planned, result_of
+
+if TYPE_CHECKING:
+    from hubspoke.client import MeshClient
+    from hubspoke.types import DelegationId, Work
+    from tests.chaos.mesh import ChaosMesh
+
+HELD = (Part("one", (), "gate=go"),)
+CANCELLED = DelegationState.CANCELLED
+
+
+async def stands(client: MeshClient, delegation: DelegationId, state: DelegationState) -> None:
+    """Wait until a delegation is in *state*."""
+    async with asyncio.timeout(30):
+        async for event in client.delegations.watch(delegation):
+            if getattr(event.happening, "state", None) is state:
+                return
+    raise AssertionError(f"it was never {state}")
+
+
+@pytest.mark.parametrize("verb", [Verb.RETRY, Verb.SKIP, Verb.SUPPLY, Verb.RETRY_ON_ORCHESTRATOR, Verb.ABORT])
+async def test_what_kills_two_spokes_is_parked_for_a_person(mesh: ChaosMesh, verb: Verb):
+    parts = (Part("bad", (), "dies=2"), Part("good"))
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        watching = Watching(client, info.id)
+        ending = asyncio.create_task(watching.to_the_end())
+        for _ in mesh.spokes:
+            dead = await mesh.one_died()
+            dead.start()
+        await stands(client, info.id, DelegationState.PARKED)
+        mesh.hub.kill()
+        await mesh.start_hub()
+        await mesh.is_ready()
+        await client.delegations.resolve(
+            info.id, verb, subtask="bad", output="by hand" if verb is Verb.SUPPLY else ""
+        )
+        last = await ending
+    good = {Verb.SKIP: "good(x)", Verb.SUPPLY: "by hand\ngood(x)"}.get(verb, "bad(x)\ngood(x)")
+    if verb is Verb.ABORT:
+        assert last.state is DelegationState.FAILED
+    else:
+        assert last.result.strip() == good
+    assert checks.is_dense(watching.events)
+    assert checks.finished_names(mesh.moments, mesh.killed)["good"] == 1
+
+
+async def test_what_must_not_be_done_twice_is_never_guessed(mesh: ChaosMesh):
+    async with mesh.app() as client:
+        info = await hand_over(client, delicate(planned(*HELD)))
+        await mesh.has_begun("one")
+        mesh.has("one").kill()
+        mesh.open("go")
+        await stands(client, info.id, DelegationState.PARKED)
+        await client.delegations.resolve(info.id, Verb.SUPPLY, subtask="one", output="by hand")
+        last = await Watching(client, info.id).to_the_end()
+    assert last.result == "by hand"
+    assert checks.begun(mesh.moments, "one") == 1
+
+
+@pytest.mark.parametrize("moment", ["running", "hub is back", "hub was never told"])
+async def test_a_delegation_is_cancelled_for_good(mesh: ChaosMesh, moment: str):
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*HELD))
+        await mesh.has_begun("one")
+        if moment == "running":
+            await client.delegations.cancel(info.id)
+        mesh.hub.kill()
+        await mesh.start_hub()
+        again = await client.delegations.cancel(info.id)
+        mesh.open("go")
+        last = await Watching(client, info.id).to_the_end()
+    assert (again.state, last.state) == (CANCELLED, CANCELLED)
+    assert [one.state for one in again.subtasks] == [SubtaskState.CANCELLED]
+
+
+async def test_cancelling_races_with_the_end(mesh: ChaosMesh):
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*HELD))
+        await mesh.has_begun("one")
+        mesh.open("go")
+        states = {(await client.delegations.cancel(info.id)).state for _ in range(3)}
+        watching = Watching(client, info.id)
+        last = await watching.to_the_end()
+    assert states == {last.state}
+    assert checks.is_dense(watching.events)
+
+
+async def test_a_deadline_passes_while_the_hub_is_down(mesh: ChaosMesh):
+    async with mesh.app() as client:
+        deadline = SystemClock().now() + timedelta(seconds=3)
+        work = replace(planned(*HELD), limits=Limits(deadline=deadline))
+        info = await hand_over(client, work)
+        await mesh.has_begun("one")
+        mesh.hub.kill()
+        await until(lambda: SystemClock().now() > deadline, "the deadline")
+        await mesh.start_hub()
+        last = await Watching(client, info.id).to_the_end()
+    assert last.state is DelegationState.FAILED
+    assert last.problem is not None
+    assert last.problem.reason == "deadline_exceeded"
+    mesh.open("go")
+
+
+@pytest.mark.parametrize("every", [1, 3])
+async def test_who_stops_watching_after_every_few_events_misses_none(mesh: ChaosMesh, every: int):
+    parts = diamond("ms=30", width=2)
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        events, taken = [], None
+        while taken is None or len(taken) == every:
+            taken = []
+            async for event in client.delegations.watch(info.id, len(events) + 1):
+                if event.seq:
+                    taken.append(event)
+                if len(taken) == every:
+                    break
+            events += taken
+            if getattr(taken[-1].happening, "state", None) is DelegationState.SUCCEEDED:
+                break
+    assert checks.is_dense(events)
+    assert events[-1].happening.result == result_of(*parts)
+
+
+async def test_who_does_not_read_delays_nobody(mesh: ChaosMesh):
+    parts = diamond("ms=10", width=8)
+    async with mesh.app() as client:
+        info = await hand_over(client, planned(*parts))
+        slow = client.delegations.watch(info.id)
+        first = await anext(slow)
+        last = await Watching(client, info.id).to_the_end()
+        rest = [event async for event in slow]
+    assert last.result == result_of(*parts)
+    assert checks.is_dense([first, *rest])
+
+
+async def test_the_same_request_is_one_delegation_over_a_death_and_another_body_is_refused(mesh: ChaosMesh):
+    work: Work = planned(Part("one"))
+    async with mesh.app() as client:
+        first = await hand_over(client, work)
+        await Watching(client, first.id).to_the_end()
+        mesh.hub.kill()
+        await mesh.start_hub()
+        again = await hand_over(client, work)
+        with pytest.raises(RequestIdTaken):
+            await hand_over(client, replace(work, partial=True))
+    assert (first.id, again.state) == (again.id, DelegationState.SUCCEEDED)
+    assert checks.begun(mesh.moments, "one") == 1
