@@ -147,8 +147,9 @@ class ChaosMesh:
         """Wait until the results of *names* are on a spoke's disk."""
 
         def are_kept() -> bool:
-            done = checks.finished_names(self.moments, self.killed)
-            return all(done[name] for name in names)
+            moments = self.moments
+            keys = {one.key for one in moments if one.what == "kept"}
+            return set(names) <= {one.name for one in moments if one.key in keys}
 
         await until(are_kept, f"{names} finished")
 
