@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,8 +12,9 @@ import msgspec
 from hub.core import catalogue
 from hub.core.delegation import accepts, approach, families, fleet, gate, plans, review
 from hub.core.delegation.prompts import PlanAsk, Source
+from hub.delegations.asking import LOOKED_S
 from hub.delegations.doing import Job, Outcome
-from hubspoke.errors import InvalidOutput, InvalidRequest
+from hubspoke.errors import InvalidOutput, InvalidRequest, NoOrchestrator
 from hubspoke.types import Goal, JsonFormat, Mode, ModelKey, Plan, Subtask, SubtaskId
 from hubspoke.wire import delegations as wire
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 PLANS_MAX: Final = 2
 """Plans that are asked for before the goal is done without one."""
+
+AWAY_S: Final = 600.0
+"""How long a goal waits for a model that may plan, before it fails for want of one."""
 
 REVIEWS_MAX: Final = 2
 """How often a reviewer is asked that says nothing of use."""
@@ -70,7 +75,7 @@ class Orchestrator:
 
     async def plan(self, goal: Goal) -> str:
         """Decide how *goal* is done, and give that encoded."""
-        big = self._desk.orchestrator()
+        big = await self._present()
         registry, now = self._desk.sessions.registry, self._desk.clock.monotonic()
         crew = fleet.fleet_of(registry, self._desk.sessions.traffic(), big, self._desk.accepts, now)
         if crew is None:
@@ -85,6 +90,17 @@ class Orchestrator:
         if plan is not None:
             return self._kept(choice.mode, choice.why, plan)
         return await self._by_planner(goal, choice, big)
+
+    async def _present(self) -> ModelKey:
+        """Wait for a model that may plan: there was one when the work was accepted, and spokes find back to a new hub."""
+        gives_up_at = self._desk.clock.monotonic() + AWAY_S
+        while True:
+            try:
+                return self._desk.orchestrator()
+            except NoOrchestrator:
+                if self._desk.clock.monotonic() >= gives_up_at:
+                    raise
+            await asyncio.sleep(LOOKED_S)
 
     def planned(self, encoded: str) -> Planned:
         """Read what `plan` gave."""
