@@ -182,14 +182,14 @@ class Agent:
 
     async def _catch_up(self) -> StoredIdentity:
         """Take over roots and issuers that the hub has exchanged."""
-        channel = self._link.channel
+        channel = await self._link.channel()
         with _closing_is_no_end():
             should_renew = await enrol.catch_up(channel, self._files, self._clock)
         self._generation = await asyncio.to_thread(self._files.load_generation)
         return await self._renew() if should_renew else self._shown[channel]
 
     async def _renew(self) -> StoredIdentity:
-        channel = self._link.channel
+        channel = await self._link.channel()
         with _closing_is_no_end():
             fresh = await enrol.renew(channel, self._files, self._shown[channel], self._clock)
         self._link.move()

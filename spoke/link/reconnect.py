@@ -69,6 +69,8 @@ class Link:
         self._chance = chance
         self._line: Line | None = None  # the newest
         self._is_to_move = asyncio.Event()
+        self._is_settled = asyncio.Event()  # not moving
+        self._is_settled.set()
         self._why = ""
         self._patience: asyncio.Timeout | None = None
 
@@ -84,9 +86,14 @@ class Link:
                 failures += 1
                 await self._back_off(failure, failures)
 
-    @property
-    def channel(self) -> grpc.aio.Channel:
-        """The newest connection to the hub; raise Unreachable while there is none."""
+    async def channel(self) -> grpc.aio.Channel:
+        """Give the newest connection to the hub, which for a spoke that moves is the one that it moves to.
+
+        Raise Unreachable while there is none, TimeoutError when a move takes longer than one try at connecting.
+        """
+        # Over the old one, which is about to end, a node would show a certificate that is not its newest.
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await self._is_settled.wait()
         if self._line is None:
             raise Unreachable("there is no connection to the hub now")
         return self._line.channel
@@ -229,5 +236,9 @@ class Link:
 
     def _happen(self, event: Event, **facts: str | int) -> None:
         before, self.phase = self.phase, after(self.phase, event)
+        if self.phase is Phase.MOVING:
+            self._is_settled.clear()
+        else:
+            self._is_settled.set()
         if self.phase is not before:
             log.info(self.phase, extra={"after": before, **facts})

@@ -299,6 +299,21 @@ async def test_a_move_that_fails_leaves_the_session_as_it_was_and_is_tried_again
         assert (await hub.slot()).opened.session == 2
 
 
+async def test_who_asks_during_a_move_asks_over_the_connection_that_it_leads_to(mesh):
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY)) as spoke:
+        await hub.slot()
+        before = await spoke.link.channel()
+        hub.refusal = Unauthenticated("not now")
+        spoke.link.move()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(spoke.link.channel())
+            await soon(hub.refused.wait())
+            assert not asking.done()
+            hub.refusal = None
+        assert asking.result() is not before
+        assert asking.result() is await spoke.link.channel()
+
+
 async def test_a_spoke_that_is_stopped_after_it_has_moved_finishes_what_runs_on_the_old_connection(mesh):
     engine = FakeEngine(TINY, script=["A", gate := Gate(), "B"])
     async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, engine) as spoke:
