@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hubspoke.types import ENDED
-from tests.chaos import checks, postgres
+from tests.chaos import checks
 from tests.chaos.mesh import ChaosMesh, join_all
+from tests.fakes.postgres import postgres, tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.chaos.postgres import Postgres
+    from tests.fakes.postgres import Postgres
 
 
 HERE = Path(__file__).parent
@@ -56,10 +57,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
     """A PostgreSQL server."""
-    programs = postgres.binaries()
-    if programs is None:
-        pytest.skip("no PostgreSQL server below /usr/lib/postgresql that a user here may run")
-    with postgres.running(programs) as started:
+    if tool("initdb") is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with postgres() as started:
         yield started
 
 

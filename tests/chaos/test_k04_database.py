@@ -16,7 +16,7 @@ from tests.chaos.works import Part, diamond, planned, result_of
 
 if TYPE_CHECKING:
     from tests.chaos.mesh import ChaosMesh
-    from tests.chaos.postgres import Postgres
+    from tests.fakes.postgres import Postgres
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
         watching = Watching(client, info.id)
         ending = asyncio.create_task(watching.to_the_end())
         await mesh.has_begun("m0", "m1", "m2", "m3")
-        await asyncio.to_thread(server.crash)
+        await asyncio.to_thread(server.stop)
         mesh.open("go")
         await mesh.has_finished("m0", "m1", "m2", "m3")
         await pause(down_s)

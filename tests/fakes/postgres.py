@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_S = 30
+USER = "hubspoke"
+START_S = 60
 BECOME = shutil.which("runuser") or "/usr/sbin/runuser"
 """Debian has it where not everybody's PATH leads."""
 PLACES = ("/usr/lib/postgresql", "/opt/homebrew/opt")
@@ -27,22 +28,21 @@ def tool(name: str) -> str | None:
 
 
 class Postgres:
-    """A server. `url` is a database in it."""
+    """A server. `url` is a database in it. It keeps nothing safe from a loss of power, which no test is about."""
 
     def __init__(self, directory: Path) -> None:
         self._data = directory / "data"
         self._port = _free_port()
-        self.url = f"postgresql://hubspoke@127.0.0.1:{self._port}/postgres"
+        self._databases = 0
+        self.url = self._url("postgres")
 
     def make(self) -> None:
         """Make its files."""
-        self._run(
-            "initdb", "-D", str(self._data), "-U", "hubspoke", "--auth=trust", "--no-sync", "-E", "UTF8"
-        )
+        self._run("initdb", "-D", str(self._data), "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-p {self._port} -k '' -h 127.0.0.1"
+        options = f"-F -p {self._port} -k '' -h 127.0.0.1"
         self._run(
             "pg_ctl",
             "-D",
@@ -60,6 +60,16 @@ class Postgres:
     def stop(self, mode: str = "immediate") -> None:
         """Stop it; `immediate` is as a crash."""
         self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def database(self) -> str:
+        """Make another, empty database, and give its URL."""
+        self._databases += 1
+        name = f"another{self._databases}"
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", USER, name)
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
 
     def _run(self, name: str, *arguments: str) -> None:
         program = tool(name)
