@@ -22,14 +22,14 @@ from pki.setup import is_issuer_in_use, renew_hub
 from pki.succession import RootKey, commit, prepare
 from tests.fakes.hub import make_mesh
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 OPEN = RootKey(None)
 SHUT = RootKey(b"six words that nobody ever guesses")
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> AuthorityFiles:
-    return make_mesh(tmp_path).hub.authorities
+    return make_mesh(tmp_path, made_at=NOW).hub.authorities
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -135,7 +135,7 @@ def test_a_record_that_is_damaged_is_not_guessed_at(files: AuthorityFiles):
 
 
 def test_the_hub_s_own_certificate_follows_its_issuer(tmp_path: Path):
-    hub = make_mesh(tmp_path).hub
+    hub = make_mesh(tmp_path, made_at=NOW).hub
     record = commit(
         hub.authorities, Kind.HUB_ISSUING, prepare(hub.authorities, Kind.HUB_ISSUING, OPEN, now=NOW), now=NOW
     )
