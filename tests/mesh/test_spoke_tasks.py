@@ -210,6 +210,16 @@ async def test_a_damaged_result_is_made_again(mesh: Mesh, tmp_path: Path) -> Non
     assert len(engine.requests) == 2
 
 
+async def test_what_a_crash_has_left_half_written_is_deleted(mesh: Mesh, tmp_path: Path) -> None:
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY), results=tmp_path):
+        await done(await hub.slot(), 1)
+    (file,) = kept_in(tmp_path)
+    tmp_path.joinpath(f".{file.name}.0a1b2c3d").write_bytes(file.read_bytes()[:-5])
+    async with mesh.serving(MeshHub()) as hub, a_spoke(mesh, FakeEngine(TINY), results=tmp_path):
+        assert await held_by(hub) == {"d1/s1/0": True}
+        assert kept_in(tmp_path) == [file]
+
+
 class Serving:
     """A hub that can go away and come back while its spoke lives."""
 

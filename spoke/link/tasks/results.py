@@ -23,6 +23,8 @@ RESULT_BYTES_MAX: Final = 16 * 1024 * 1024
 KEPT_S: Final = 7 * 86_400.0
 """How long a result is kept that nobody settles: its hub may have been reinstalled."""
 
+SUFFIX: Final = ".task"
+
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +55,8 @@ class Results:
         self._directory = directory
 
     def load(self, now: float) -> dict[TaskKey, Result]:
-        """Read what is there at Unix time *now*; what is too old, damaged or too much is deleted."""
+        """Read what is there at Unix time *now*; what is too old, damaged, too much or half written is deleted."""
+        self._sweep()
         kept: dict[TaskKey, Result] = {}
         found = [result for path in self._paths() if (result := _read(path)) is not None]
         for result in sorted(found, key=lambda result: -result.made_at):
@@ -81,11 +84,17 @@ class Results:
         with suppress(OSError):
             self._path(key).unlink(missing_ok=True)
 
+    def _sweep(self) -> None:
+        """Delete what a crash has left between the writing of a result and its place."""
+        for path in self._directory.glob(f".*{SUFFIX}.*"):
+            with suppress(OSError):
+                path.unlink()
+
     def _paths(self) -> Iterable[Path]:
-        return self._directory.glob("*.task") if self._directory.is_dir() else ()
+        return self._directory.glob(f"*{SUFFIX}") if self._directory.is_dir() else ()
 
     def _path(self, key: TaskKey) -> Path:
-        return self._directory / f"{hashlib.sha256(key.encode()).hexdigest()}.task"
+        return self._directory / f"{hashlib.sha256(key.encode()).hexdigest()}{SUFFIX}"
 
 
 def _read(path: Path) -> Result | None:
