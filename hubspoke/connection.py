@@ -13,7 +13,7 @@ import grpc
 from hubspoke import enrol
 from hubspoke.channel import dial
 from hubspoke.credentials import channel_credentials
-from hubspoke.errors import EngineProtocol, EngineTruncated, Unreachable
+from hubspoke.errors import Cancelled, EngineProtocol, EngineTruncated, Unreachable
 from hubspoke.rejoin import valid_identity
 from hubspoke.renewal import News, due_in_s, keep_fresh, try_to_renew
 from hubspoke.wire import status
@@ -44,7 +44,8 @@ class Connection:
     """The mesh behind one identity, as a context. Calls borrow the newest channel with `lease`.
 
     The certificate is renewed at half its life, make-before-break: the new channel is ready before it takes over,
-    and the old one closes after its last call. One that has ended is exchanged for a new one. *addresses* are mesh addresses ("host:port", best first); without any,
+    and the old one closes after its last call. One that has ended is exchanged for a new one. Calls that are still open
+    when the context ends, and later ones, raise Cancelled. *addresses* are mesh addresses ("host:port", best first); without any,
     those that were stored with the identity.
     """
 
@@ -56,6 +57,7 @@ class Connection:
         self._clock = clock
         self._chance = chance
         self._dialling = asyncio.Lock()
+        self._is_closed = False
         self._identity: StoredIdentity
         self._line: _Line
         self._renewal: asyncio.Task[Never]
@@ -120,10 +122,17 @@ class Connection:
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[grpc.aio.Channel]:
         """Lend the newest channel for one call; it stays open until the call ends."""
+        self._require_open()
         line = self._line
         line.calls += 1
         try:
             yield line.channel
+        except asyncio.CancelledError:
+            # A call that ends with its channel is told as if this task had been cancelled.
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                self._require_open()
+            raise
         finally:
             line.calls -= 1
             await self._close_if_left(line)
@@ -131,6 +140,7 @@ class Connection:
     async def redial(self, failed: grpc.aio.Channel) -> None:
         """Connect to whichever hub answers, unless somebody else has replaced the *failed* channel meanwhile."""
         async with self._dialling:
+            self._require_open()
             if self._line.channel is failed:
                 # Read anew: it may have ended meanwhile, or another process may have renewed it.
                 await self._switch(await valid_identity(self._files, self._clock))
@@ -148,12 +158,21 @@ class Connection:
         return fresh
 
     async def _switch(self, identity: StoredIdentity) -> None:
-        old, self._line = self._line, _Line(await self._dial(identity))
+        fresh = _Line(await self._dial(identity))
+        if self._is_closed:
+            await fresh.channel.close()
+        self._require_open()
+        old, self._line = self._line, fresh
         self._identity = identity
         await self._close_if_left(old)
 
     async def _close(self) -> None:
+        self._is_closed = True
         await self._line.channel.close()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise Cancelled("the client is closed; open another one")
 
     async def _close_if_left(self, line: _Line) -> None:
         if line is not self._line and line.calls == 0:

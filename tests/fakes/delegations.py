@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 
 import grpc
@@ -24,6 +25,9 @@ from hubspoke.types import (
     SubtaskStatus,
 )
 from hubspoke.wire import delegated, delegations, status
+
+WAIT_S = 10.0
+"""Longest wait for a test that holds a watching up."""
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ID = DelegationId("d-1")
@@ -55,10 +59,17 @@ def info(state: DelegationState = DelegationState.ACCEPTED, **more: object) -> D
 
 
 class FakeDelegations(rpc.DelegationServiceServicer):
-    """Keeps what it is asked, and tells *story*; `breaks` names the events after which a watching breaks off."""
+    """Keeps what it is asked, and tells *story*; `breaks` names the events after which a watching breaks off.
 
-    def __init__(self, story: tuple[Happening, ...] = STORY, breaks: tuple[int, ...] = ()) -> None:
+    After the event number *stays_after* nothing more comes until `may_go`.
+    """
+
+    def __init__(
+        self, story: tuple[Happening, ...] = STORY, breaks: tuple[int, ...] = (), stays_after: int = 0
+    ) -> None:
         self.story = story
+        self.stays_after = stays_after
+        self.broke, self.stays, self.may_go = threading.Event(), threading.Event(), threading.Event()
         self.breaks = list(breaks)
         self.asked: list[object] = []
         self.kept = [info(DelegationState.SUCCEEDED, result="all of it")]
@@ -81,7 +92,11 @@ class FakeDelegations(rpc.DelegationServiceServicer):
                 yield pb.WatchDelegationResponse(event=delegated.event_to_wire(event))
                 if seq in self.breaks:
                     self.breaks.remove(seq)
+                    self.broke.set()
                     context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+                if seq == self.stays_after:
+                    self.stays.set()
+                    self.may_go.wait(WAIT_S)
 
     def GetDelegation(self, request, context):  # noqa: N802  # the proto names it
         return pb.GetDelegationResponse(delegation=self._kept(request, context))
