@@ -275,14 +275,15 @@ def resolve(
     found = with_subtasks(
         info(connection, delegation), (event.happening for event in events(connection, delegation, 1, None))
     )
+    number = _times_parked(connection, delegation, subtask)
     if subtask is None:
-        is_parked = found.state is DelegationState.PARKED
+        # It stands as PARKED for a subtask, too.
+        is_parked = found.state is DelegationState.PARKED and number > 0
         if resolution.verb not in {Verb.RETRY, Verb.ABORT}:
             raise InvalidRequest("a whole delegation can be retried or aborted; name a subtask for the rest")
     else:
         parked = {each.id for each in found.subtasks if each.state is SubtaskState.PARKED}
         is_parked = subtask in parked and not found.has_ended
-    number = _times_parked(connection, delegation, subtask)
     place = {"delegation": delegation, "subtask": subtask or "", "number": number}
     is_resolved = connection.execute(sa.select(t.resolutions.c.verb).filter_by(**place)).scalar() is not None
     if not is_parked or is_resolved:

@@ -125,6 +125,15 @@ async def test_what_is_parked_is_resolved_once(journal: Journal):
     assert (await journal.get(D)).subtasks[0].title == "do it"
 
 
+async def test_of_a_delegation_that_waits_for_a_subtask_the_whole_is_not_parked(journal: Journal):
+    await journal.append(D, "planned", Planned(Mode.DAG, (SubtaskStatus(A, SubtaskState.WAITING, "do it"),)))
+    await journal.append(D, parked_key(A, 1), SubtaskStatus(A, SubtaskState.PARKED))
+    await journal.append(D, f"parked/{A}/1", StateChanged(DelegationState.PARKED))
+    with pytest.raises(WrongState):
+        await journal.resume_parked(D, None, Resolution(Verb.RETRY))
+    await journal.resume_parked(D, A, Resolution(Verb.RETRY))
+
+
 async def test_what_ended_long_ago_is_forgotten(tmp_path: Path):
     clock = MovableClock()
     database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
