@@ -128,10 +128,6 @@ class Asker:
             await self._dispatch.answer(call)
         return listener.told(request)
 
-    def settle(self, key: TaskKey, spoke: str) -> None:
-        """Let *spoke* forget a task whose answer is kept."""
-        self._held.settle(SpokeId(spoke), key)
-
     async def look(self, key: TaskKey, last: SpokeId | None, since: float) -> Found:
         """Look for who works on a task that may have been begun, or has its answer. *last* had it, as far as is known.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hub.delegations.asking import Asker
 from hub.delegations.delegations import Delegations
 from hub.delegations.desk import Desk
+from hub.delegations.settling import Settling
 from hub.journal.opening import open_journal
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ async def delegations_of(
     """Open the journal for as long as the block lasts. What runs then goes on when the hub is back."""
     opened = await open_journal(told.journal, place.directory, place.hub, place.clock)
     asker = Asker(dispatch, sessions, held, place.clock)
-    desk = Desk(opened.journal, asker, sessions, place.clock, told.roles.orchestrator)
+    settling = Settling(opened.journal, held)
+    desk = Desk(opened.journal, asker, settling, sessions, place.clock, told.roles.orchestrator)
     delegations = Delegations(desk, opened)
+    held.on_brought(delegations.brought)
     try:
         yield delegations
     finally:

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from hub.delegations.desk import Desk
     from hub.journal.engine import Engine
     from hub.journal.opening import Opened
-    from hubspoke.types import DelegationEvent, DelegationInfo, DelegationState, SubtaskId, Verb, Work
+    from hubspoke.types import (
+        DelegationEvent,
+        DelegationInfo,
+        DelegationState,
+        HeldTask,
+        SpokeId,
+        SubtaskId,
+        Verb,
+        Work,
+    )
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +167,11 @@ class Delegations:
                 await asyncio.sleep(LOOK_S)
                 self._news.set()
 
+    def brought(self, spoke: SpokeId, held: Iterable[HeldTask]) -> None:
+        """Look soon for what a spoke has brought into its session and may forget."""
+        self._desk.settling.note(spoke, [one.task.key for one in held])
+        self._news.set()
+
     def let_watchers_go(self) -> None:
         """End what is watched: the hub stops, and whoever watches goes on when it is back."""
         self._journal.let_watchers_go()
@@ -194,6 +208,7 @@ class Delegations:
             for delegation in await self._journal.stolen(self._engine.running):
                 info = await self._journal.info(delegation)
                 self._engine.stop(delegation, is_over=info.has_ended)
+        await self._desk.settling.look()
         await self._purge()
 
     async def _begin(self, delegations: list[DelegationId]) -> None:

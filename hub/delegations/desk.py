@@ -13,6 +13,7 @@ from hubspoke.errors import NoOrchestrator, NoSpoke, UnknownModel
 
 if TYPE_CHECKING:
     from hub.delegations.asking import Asker
+    from hub.delegations.settling import Settling
     from hub.journal.journal import Journal
     from hub.relay.sessions import Sessions
     from hubspoke.clock import Clock
@@ -25,6 +26,7 @@ class Desk:
 
     journal: Journal
     asker: Asker
+    settling: Settling
     sessions: Sessions
     clock: Clock
     orchestrators: tuple[str, ...]

@@ -159,9 +159,9 @@ class Doer:
             text = await self._desk.journal.text(self._ledger.delegation, outcome.digest)
             outcome = msgspec.structs.replace(outcome, text=text)
         if outcome.spoke:
-            self._desk.asker.settle(TaskKey(outcome.key), outcome.spoke)
+            self._desk.settling.settle(TaskKey(outcome.key), outcome.spoke)
         for key, spoke in outcome.refused:
-            self._desk.asker.settle(TaskKey(key), spoke)
+            self._desk.settling.settle(TaskKey(key), spoke)
         await self._ledger.prove()
         return outcome
 

@@ -76,6 +76,8 @@ async def run(desk: Desk, delegation: DelegationId, steps: Steps) -> None:
     except Exception:
         await one.end_early(InternalError("a defect of ours; the hub's log says more"), is_final=True)
         raise
+    finally:
+        desk.settling.is_over(delegation)
 
 
 class Run:

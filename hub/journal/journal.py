@@ -16,7 +16,7 @@ from hubspoke.errors import WrongState
 from hubspoke.types import DelegationEvent, DelegationId, DelegationState, StateChanged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
     from hub.journal.rows import Kept, New, Query, Resolution
     from hub.store.database import Database
@@ -195,6 +195,10 @@ class Journal:
         kept = await self._database.run(lambda connection: set(connection.execute(still).scalars()))
         return tuple(each for each in delegations if each not in kept)
 
+    async def unended(self, delegations: Collection[DelegationId]) -> frozenset[DelegationId]:
+        """Say which of *delegations* are there and have not ended."""
+        return await self._database.run(partial(_unended, delegations))
+
     async def close(self) -> None:
         """Let go of the database."""
         await self._database.close()
@@ -265,6 +269,12 @@ def _open_of(connection: sa.Connection, executor: str) -> tuple[DelegationId, ..
     return tuple(
         DelegationId(each) for each in connection.execute(query.order_by(table.accepted_at)).scalars()
     )
+
+
+def _unended(delegations: Collection[DelegationId], connection: sa.Connection) -> frozenset[DelegationId]:
+    table = t.delegations.c
+    query = sa.select(table.id).where(table.id.in_(delegations), table.ended_at.is_(None))
+    return frozenset(DelegationId(each) for each in connection.execute(query).scalars())
 
 
 def _purge(before: float, connection: sa.Connection) -> tuple[DelegationId, ...]:

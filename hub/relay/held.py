@@ -48,9 +48,12 @@ class HeldTasks:
         return brought.tasks if brought.session == known.session else None
 
     def settle(self, spoke: SpokeId, *keys: TaskKey) -> None:
-        """Let a spoke forget the results of tasks, and stop what runs of them; one that is away hears when it is back."""
-        brought = self._brought.get(spoke)
-        for key in keys:
-            if brought is not None:
-                brought.tasks.pop(key, None)
+        """Let *spoke*, and whoever else has brought them, forget the results of tasks, and stop what runs of them.
+
+        Who is away does not hear it, and brings them again.
+        """
+        for other, brought in self._brought.items():
+            theirs = [key for key in keys if brought.tasks.pop(key, None) is not None and other != spoke]
+            if theirs:
+                self._sessions.settle(other, *theirs)
         self._sessions.settle(spoke, *keys)

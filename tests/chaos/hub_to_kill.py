@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from hub.cli import main
 from hub.delegations import asking
-from hub.delegations.asking import Asker
 from hub.delegations.doing import Doer
 from hub.delegations.ledger import Ledger
 from hub.delegations.orchestrating import Orchestrator
+from hub.delegations.settling import Settling
 from hub.journal import rows
 from hub.journal.journal import Journal
 from hubspoke.clock import SystemClock
@@ -39,7 +39,7 @@ def hub_points() -> dict[str, Point]:
         "planned": Point(Orchestrator, "plan"),
         "placed": Point(Ledger, "happened", holds=keyed("/running/")),
         "answered": Point(Doer, "do", holds=is_subtask),
-        "checkpointed": Point(Asker, "settle", is_before=True),
+        "checkpointed": Point(Settling, "settle", is_before=True),
         "reviewed": Point(Orchestrator, "review"),
         "merged": Point(Orchestrator, "merge"),
         "ended": Point(Ledger, "stands", holds=keyed("ended")),

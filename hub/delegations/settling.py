@@ -1,0 +1,64 @@
+"""What spokes may forget: results that are kept here, and whatever belongs to delegations that have ended."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from hubspoke.errors import StoreFailed
+from hubspoke.types import DelegationId, SpokeId, TaskKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hub.journal.journal import Journal
+    from hub.relay.held import HeldTasks
+
+log = logging.getLogger(__name__)
+
+
+class Settling:
+    """Settles tasks at once, and those that a spoke brings again: it was away, or the word that settled them got lost."""
+
+    def __init__(self, journal: Journal, held: HeldTasks) -> None:
+        self._journal = journal
+        self._held = held
+        # Of what runs here alone, so there are no more of them than subtasks of open delegations.
+        self._settled: defaultdict[DelegationId, set[TaskKey]] = defaultdict(set)
+        self._brought: dict[SpokeId, tuple[TaskKey, ...]] = {}
+
+    def settle(self, key: TaskKey, spoke: str) -> None:
+        """Let *spoke* forget a task whose answer is kept."""
+        self._settled[_delegation_of(key)].add(key)
+        self._held.settle(SpokeId(spoke), key)
+
+    def is_over(self, delegation: DelegationId) -> None:
+        """Forget what was settled of a delegation: from now on the journal says that it has ended."""
+        self._settled.pop(delegation, None)
+
+    def note(self, spoke: SpokeId, keys: Iterable[TaskKey]) -> None:
+        """Note what *spoke* has brought, for the next `look`."""
+        self._brought[spoke] = tuple(keys)
+
+    async def look(self) -> None:
+        """Settle what was brought and is not wanted any more; raise StoreFailed, after which `look` can be tried again."""
+        while self._brought:
+            spoke, keys = self._brought.popitem()
+            try:
+                unended = await self._journal.unended({_delegation_of(key) for key in keys})
+            except StoreFailed:
+                self._brought.setdefault(spoke, keys)
+                raise
+            unwanted = [key for key in keys if not self._is_wanted(key, unended)]
+            if unwanted:
+                log.info("leftovers settled", extra={"spoke": spoke, "tasks": len(unwanted)})
+                self._held.settle(spoke, *unwanted)
+
+    def _is_wanted(self, key: TaskKey, unended: frozenset[DelegationId]) -> bool:
+        delegation = _delegation_of(key)
+        return delegation in unended and key not in self._settled.get(delegation, ())
+
+
+def _delegation_of(key: TaskKey) -> DelegationId:
+    return DelegationId(key.partition("/")[0])
