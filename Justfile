@@ -86,6 +86,12 @@ chaos-delegate *args: setup
     mkdir -p build
     CHAOS_ALL=1 CHAOS_SEEDS="${1:-200}" CHAOS_FIGURES="${CHAOS_FIGURES:-build/chaos.jsonl}" pytest tests/chaos
 
+# Kill until so many are dead, many in each of a few seeds, and count what was done twice; an hour for 1,000.
+chaos-kills *args: setup
+    mkdir -p build
+    rm -f build/chaos-kills.jsonl
+    CHAOS_ALL=1 CHAOS_DEEDS=12 CHAOS_SEEDS=$(( ${1:-1000} / 16 + 1 )) CHAOS_FIGURES=build/chaos-kills.jsonl pytest tests/chaos/test_k11_seeds.py
+
 # Run the tests and say what they have not run through.
 cover: setup
     pytest --cov --cov-report=term-missing:skip-covered --cov-report=html:build/coverage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from hubspoke.types import ENDED
 from tests.chaos import checks
 from tests.chaos.mesh import ChaosMesh, join_all
+from tests.chaos.processes import until
 from tests.fakes.postgres import postgres, tool
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 
 HERE = Path(__file__).parent
+
+FIGURES = os.environ.get("CHAOS_FIGURES", "")
+"""A file that gets a line for each seed."""
 
 CASES = 18
 """How many of the cases are run with all other tests: about as many as there is time for in two minutes."""
@@ -44,6 +49,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = {item.nodeid for number, item in enumerate(ours) if number not in drawn}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the seeds came to, if that is written down."""
+    if not FIGURES or not Path(FIGURES).exists():
+        return
+    lines = [json.loads(line) for line in Path(FIGURES).read_text(encoding="utf-8").splitlines()]
+    for journal in sorted({line["journal"] for line in lines}):
+        ours = [line for line in lines if line["journal"] == journal]
+        sums = {name: sum(line[name] for line in ours) for name in ("kills", "begun", "finished", "repeated")}
+        told = ", ".join(f"{count} {name}" for name, count in sums.items())
+        terminalreporter.write_line(f"chaos on {journal}: {len(ours)} seeds, {told}")
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +110,7 @@ async def mesh(meshes: list[ChaosMesh], template: Path, url: str, tmp_path: Path
         assert mesh.wiped or checks.repeated(mesh.moments, mesh.killed) == []
         assert await _stuck(mesh) == []
         assert checks.zombies() == []
+        await until(lambda: mesh.results == [], "spokes to forget what nobody wants any more")
         is_good = True
     finally:
         if not is_good:

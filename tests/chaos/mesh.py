@@ -223,9 +223,9 @@ class Watching:
         self._client = client
         self._delegation = delegation
 
-    async def to_the_end(self) -> StateChanged:
+    async def to_the_end(self, wait_s: float = 2 * WAIT_S) -> StateChanged:
         """Watch until it has ended, and give how."""
-        async with asyncio.timeout(2 * WAIT_S):
+        async with asyncio.timeout(wait_s):
             async for event in self._client.delegations.watch(self._delegation):
                 self.events.append(event)
         last = self.events[-1].happening

@@ -7,45 +7,61 @@ import json
 import os
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hubspoke.types import DelegationState
+from hubspoke.errors import Unreachable, WrongState
+from hubspoke.types import DelegationState, StateChanged, SubtaskState, SubtaskStatus, Verb
 from tests.chaos import checks
+from tests.chaos.conftest import FIGURES
 from tests.chaos.mesh import Watching, hand_over
 from tests.chaos.pauses import pause
+from tests.chaos.processes import POLL_S
 from tests.chaos.works import Part, planned, result_of
 
 if TYPE_CHECKING:
+    from hubspoke.client import MeshClient
+    from hubspoke.types import DelegationId
     from tests.chaos.mesh import ChaosMesh
 
 SEEDS = int(os.environ.get("CHAOS_SEEDS", "2"))
 """How many seeds are tried on each kind of journal."""
 
-FIGURES = os.environ.get("CHAOS_FIGURES", "")
-"""A file that gets a line for each seed."""
+DEEDS = int(os.environ.get("CHAOS_DEEDS", "3"))
+"""How much is killed or frozen in each; parts of plans come in proportion. Many in a row cost less than many seeds."""
 
-KILLS = 3
-PAUSE_S = (0.05, 1.2)
+END_S, DEED_S = 60.0, 5.0
+"""A run ends within as many seconds, and as many more for each deed."""
+
+PARTS = (5, 12)
+"""In a plan, for three deeds."""
+
+PAUSE_S = (0.02, 0.8)
 """Between two deeds."""
 
 
 def drawn(chance: random.Random) -> tuple[Part, ...]:
     """Draw a plan: parts that take different times, each of which may need some of those before it."""
     parts: list[Part] = []
-    for number in range(chance.randint(5, 12)):
-        needs = chance.sample([one.name for one in parts], min(len(parts), chance.choice([0, 0, 1, 2, 3])))
+    for number in range(chance.randint(*PARTS) * max(1, DEEDS // 3)):
+        near = [one.name for one in parts[-PARTS[1] :]]
+        needs = chance.sample(near, min(len(near), chance.choice([0, 0, 1, 2, 3])))
         parts.append(Part(f"p{number}", tuple(needs), f"ms={chance.randint(5, 900)}"))
     return tuple(parts)
 
 
-async def plague(mesh: ChaosMesh, chance: random.Random) -> tuple[int, list[float]]:
-    """Kill and freeze, now this one, now that; give the number of kills, and how long the hub took to come back."""
+async def plague(
+    mesh: ChaosMesh, chance: random.Random, ending: asyncio.Task[StateChanged]
+) -> tuple[int, list[float]]:
+    """Kill and freeze, now this one, now that, while there is work; give the kills, and how long the hub took to be back."""
     kills, recovered = 0, []
-    for _ in range(KILLS):
+    for _ in range(DEEDS):
         await pause(chance.uniform(*PAUSE_S))
+        if ending.done():
+            break
         deed = chance.choice(["hub", "hub", "spoke", "both", "frozen hub", "frozen spoke"])
         spoke = chance.choice(list(mesh.spokes.values()))
         if deed.startswith("frozen"):
@@ -68,6 +84,31 @@ async def plague(mesh: ChaosMesh, chance: random.Random) -> tuple[int, list[floa
     return kills, recovered
 
 
+async def somebody(client: MeshClient, delegation: DelegationId) -> None:
+    """Be the person who lets everything go on that is parked: so much misfortune in a row looks like poison."""
+    async for event in client.delegations.watch(delegation):
+        happening = event.happening
+        if isinstance(happening, SubtaskStatus) and happening.state is SubtaskState.PARKED:
+            subtask = happening.id
+        elif isinstance(happening, StateChanged) and happening.state is DelegationState.PARKED:
+            subtask = ""
+        else:
+            continue
+        with suppress(WrongState):  # of a subtask that is parked the whole is told, too
+            await resolved(client, delegation, subtask)
+
+
+async def resolved(client: MeshClient, delegation: DelegationId, subtask: str) -> None:
+    """Have it tried again, over deaths of the hub."""
+    while True:
+        try:
+            await client.delegations.resolve(delegation, Verb.RETRY, subtask=subtask)
+        except Unreachable:
+            await pause(POLL_S)
+        else:
+            return
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_the_result_is_right_whoever_dies(mesh: ChaosMesh, seed: int):
     chance = random.Random(seed)
@@ -75,9 +116,11 @@ async def test_the_result_is_right_whoever_dies(mesh: ChaosMesh, seed: int):
     async with mesh.app() as client:
         info = await hand_over(client, planned(*parts))
         watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end())
-        kills, recovered = await plague(mesh, chance)
+        ending = asyncio.create_task(watching.to_the_end(END_S + DEEDS * DEED_S))
+        helping = asyncio.create_task(somebody(client, info.id))
+        kills, recovered = await plague(mesh, chance, ending)
         last = await ending
+        await helping
     assert (last.state, last.result) == (DelegationState.SUCCEEDED, result_of(*parts))
     assert checks.is_dense(watching.events)
     if FIGURES:
