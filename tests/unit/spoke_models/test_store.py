@@ -3,7 +3,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -261,8 +261,9 @@ async def test_a_model_with_a_copy_elsewhere_is_not_half_deleted(folder: Path, t
     assert (folder / "a.gguf").exists()
 
 
-async def test_what_came_with_hubspoke_stays():
-    async with owned(SHIPPED) as models:
+async def test_what_came_with_hubspoke_stays(tmp_path: Path):
+    models = ModelStore([SHIPPED], tmp_path / "catalogue.json", own=SHIPPED)
+    async with aclosing(models):
         with pytest.raises(Unsupported, match="came with"):
             await deleted(models, "tiny")
 
