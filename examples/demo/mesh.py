@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ HOST: Final = "localhost"
 APP: Final = "laptop"
 ORCHESTRATOR: Final = "tiny"
 CLOCK: Final = SystemClock()
+PORTS: Final = range(10_000, 20_000)
+"""Where ports are looked for. No system gives these to whoever asks for just any, so a hub that is killed finds its own again."""
+PORTS_TRIED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,14 @@ async def _admin(stack: AsyncExitStack, directory: Path, programs: Programs) -> 
 
 def _free_ports() -> tuple[int, int, int]:
     """Find three ports that nobody listens on now, so that a real hub on this machine is not in the way."""
-    with socket.socket() as mesh, socket.socket() as enrolment, socket.socket() as gateway:
-        for taken in (mesh, enrolment, gateway):
-            taken.bind(("127.0.0.1", 0))
-        return mesh.getsockname()[1], enrolment.getsockname()[1], gateway.getsockname()[1]
+    mesh, enrolment, gateway, *_ = filter(_is_free, random.sample(PORTS, PORTS_TRIED))
+    return mesh, enrolment, gateway
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

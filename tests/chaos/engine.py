@@ -28,7 +28,7 @@ from hubspoke.types import (
     ModelState,
     Usage,
 )
-from tests.chaos.pauses import pause
+from tests.fakes.pauses import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -17,10 +17,11 @@ from pki.files import HubAddresses
 from pki.identity import Role
 from tests.chaos import checks
 from tests.chaos.engine import BOSS, DIARY, SLOTS
-from tests.chaos.pauses import pause
 from tests.chaos.points import DIRECTORY, order
-from tests.chaos.processes import POLL_S, WAIT_S, Program, free_ports, listening, until
+from tests.chaos.processes import POLL_S, WAIT_S, Program, listening, until
 from tests.fakes.hub import make_mesh
+from tests.fakes.pauses import pause
+from tests.fakes.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,7 +44,7 @@ class ChaosMesh:
 
     directory: Path
     url: str = ""
-    ports: list[int] = field(default_factory=lambda: free_ports(2))
+    ports: tuple[int, ...] = field(default_factory=lambda: free_ports(2))
     wiped: bool = False
     """Whether results were lost on purpose in this test, so that finishing something twice is right."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.pauses import pause
+from tests.fakes.pauses import pause
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_S = 30.0
@@ -110,18 +109,6 @@ async def listening(port: int) -> None:
             else:
                 writer.close()
                 return
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 async def until(is_so, what: str, wait_s: float = WAIT_S) -> float:  # a function without arguments

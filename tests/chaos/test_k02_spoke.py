@@ -11,8 +11,8 @@ import pytest
 from hubspoke.types import DelegationState
 from tests.chaos import checks
 from tests.chaos.mesh import Watching, hand_over
-from tests.chaos.pauses import pause
 from tests.chaos.works import Part, planned, result_of
+from tests.fakes.pauses import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,9 +18,9 @@ from hubspoke.types import DelegationState, StateChanged, SubtaskState, SubtaskS
 from tests.chaos import checks
 from tests.chaos.conftest import FIGURES
 from tests.chaos.mesh import Watching, hand_over
-from tests.chaos.pauses import pause
 from tests.chaos.processes import POLL_S
 from tests.chaos.works import Part, planned, result_of
+from tests.fakes.pauses import pause
 
 if TYPE_CHECKING:
     from hubspoke.client import MeshClient

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from hub.server import Ports
 from pki.files import HubAddresses
 from tests.fakes.hub import make_mesh
+from tests.fakes.ports import free_ports
 from tests.fakes.real_hub import RealHub
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def hub_process(
 ) -> AsyncIterator[HubProcess]:
     """Make a mesh in *directory*, and run its hub as a process."""
     made = make_mesh(directory)
-    hub = HubProcess(directory, made, Ports(*_free_ports()))
+    hub = HubProcess(directory, made, Ports(*free_ports(2)))
     hub.orchestrator, hub.journal = orchestrator, journal
     made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
     await hub.start(dies)
@@ -76,10 +76,3 @@ async def hub_process(
     finally:
         if hub.process.returncode is None:
             await hub.kill()
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

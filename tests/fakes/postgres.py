@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from tests.fakes.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Postgres:
 
     def __init__(self, directory: Path) -> None:
         self._data = directory / "data"
-        self._port = _free_port()
+        (self._port,) = free_ports(1)
         self._databases = 0
         self.url = self._url("postgres")
 
@@ -93,9 +94,3 @@ def postgres() -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

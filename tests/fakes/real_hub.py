@@ -38,6 +38,8 @@ from pki.address import Host
 from pki.files import HubAddresses, NodeFiles
 from pki.identity import Role
 from tests.fakes.hub import make_mesh
+from tests.fakes.pauses import pause
+from tests.fakes.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 WAIT_S = 10.0
 """Longest wait for anything that a test expects to happen."""
 
+POLL_S = 0.01
 FREE_PORTS = Ports(mesh=0, enrol=0)
 NO_GATEWAY = GatewayConfig(enabled=False)
 NO_ROLES = RolesConfig()
@@ -128,6 +131,7 @@ class RealHub:
                 for spoke in await admin.spokes():
                     if is_so(spoke):
                         return spoke
+                await pause(POLL_S)
 
     @asynccontextmanager
     async def app(self, name: str = "laptop") -> AsyncIterator[MeshClient]:
@@ -177,7 +181,7 @@ async def real_hub(
     async with hub_of(
         make_mesh(directory),
         directory,
-        FREE_PORTS,
+        Ports(*free_ports(2)),
         clock or SystemClock(),
         gateway=gateway,
         roles=roles,

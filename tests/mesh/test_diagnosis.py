@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,6 +26,7 @@ from pki.identity import Role
 from pki.keys import new_key
 from tests.fakes.certs import Shape, issue, make_mesh
 from tests.fakes.home import Home
+from tests.fakes.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,10 +44,9 @@ def holder(files: NodeFiles) -> Holder:
 
 
 def nowhere() -> Address:
-    """Give an address of this machine where nothing listens: a port that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return Address(f"127.0.0.1:{free.getsockname()[1]}")
+    """Give an address of this machine where nothing listens."""
+    (port,) = free_ports(1)
+    return Address(f"127.0.0.1:{port}")
 
 
 @asynccontextmanager

@@ -38,7 +38,8 @@ from spoke.link.machine import Machine
 from tests.fakes.clock import MovableClock
 from tests.fakes.engine import FakeEngine
 from tests.fakes.engine import a_model as engine_model
-from tests.fakes.real_hub import WAIT_S, RealHub, real_hub
+from tests.fakes.pauses import pause
+from tests.fakes.real_hub import POLL_S, WAIT_S, RealHub, real_hub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -61,10 +62,8 @@ async def hub(tmp_path: Path, clock: MovableClock) -> AsyncIterator[RealHub]:
         yield running
 
 
-@asynccontextmanager
-async def an_admin(hub: RealHub) -> AsyncIterator[AdminClient]:
-    async with AdminClient(hub.admin.directory) as admin:
-        yield admin
+def an_admin(hub: RealHub) -> AdminClient:
+    return AdminClient(hub.admin.directory)
 
 
 async def node(hub: RealHub, name: str) -> NodeInfo:
@@ -80,6 +79,7 @@ async def has_state(hub: RealHub, name: str, state: NodeState) -> NodeInfo:
             for found in await admin.nodes():
                 if (found.identity.name, found.state) == (name, state):
                     return found
+            await pause(POLL_S)
 
 
 async def renew(hub: RealHub, files: NodeFiles, current: StoredIdentity) -> StoredIdentity:
@@ -94,10 +94,9 @@ def events_of(hub: RealHub) -> list[dict[str, object]]:
 
 async def noted(hub: RealHub, event: str) -> dict[str, object]:
     """Wait until *event* is in the audit log, which its own thread writes, and give the newest."""
-    found: list[dict[str, object]] = []
     async with asyncio.timeout(WAIT_S):
-        while not found:
-            found = [line for line in await asyncio.to_thread(events_of, hub) if line["event"] == event]
+        while not (found := [line for line in events_of(hub) if line["event"] == event]):
+            await pause(POLL_S)
     return found[-1]
 
 
@@ -343,7 +342,7 @@ async def test_what_another_process_changes_in_the_store_is_heard(hub: RealHub) 
         await database.close()
         async with asyncio.timeout(WAIT_S):
             while await works(client):
-                pass
+                await pause(POLL_S)
 
 
 async def works(client: MeshClient) -> bool:
