@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bench.processes import Hub, Mesh
+    from bench.report import Figure
     from hubspoke.types import DelegationId
 
 ACCEPT_MS_MAX: Final = 3.0
 ADDED_TTFT_MS_MAX: Final = 25.0
+TAKEOVER_S_MAX: Final = 1.0
 SUBTASKS: Final = 8
 SIDE_BY_SIDE: Final = 16
 INSTRUCTION_BYTES: Final = 4_000
@@ -46,12 +48,13 @@ _ids = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured: hand-overs, whole delegations, first tokens, and delegations whose hub is killed."""
+    """How much is measured: hand-overs, whole delegations, first tokens, delegations whose hub is killed, and takeovers."""
 
     accepts: int
     delegations: int
     firsts: int
     killed: int
+    takeovers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ async def first_token_beside(bed: Bed) -> Section:
 async def recovery(mesh: Mesh, kind: str, url: str, scale: Scale) -> Section:
     """After kill -9 of the hub and a new start: how long until the work goes on, and until all of it is done?"""
     async with AsyncExitStack() as spokes:
-        async with mesh.hub(journal_url=url) as hub, MeshClient(mesh.app, [hub.address]) as client:
+        async with mesh.hub(database_url=url) as hub, MeshClient(mesh.app, [hub.address]) as client:
             await spokes.enter_async_context(mesh.spoke("den", slots=64))
             ids = [
                 (await client.delegations.hand_over(work(STEADY, SUBTASKS, 100))).id
@@ -163,7 +166,7 @@ async def recovery(mesh: Mesh, kind: str, url: str, scale: Scale) -> Section:
             await asyncio.sleep(KILLED_AFTER_S)
             os.kill(hub.pid, signal.SIGKILL)
         began_s = time.perf_counter()
-        async with mesh.hub(journal_url=url) as hub, MeshClient(mesh.app, [hub.address]) as client:
+        async with mesh.hub(database_url=url) as hub, MeshClient(mesh.app, [hub.address]) as client:
             listens_s = time.perf_counter() - began_s
             states = await asyncio.gather(*(ended(client, id_) for id_ in ids))
             done_s = time.perf_counter() - began_s
@@ -176,6 +179,49 @@ async def recovery(mesh: Mesh, kind: str, url: str, scale: Scale) -> Section:
         ),
     ]
     return Section(f"recovery_{kind}", {"listens_s": listens_s, "done_s": done_s, "succeeded": right}, rows)
+
+
+async def takeover(mesh: Mesh, kind: str, url: str, scale: Scale) -> Section:
+    """After kill -9 of the hub that serves: how long until the one that stands by does, goes on with the work, and has done it?"""
+    listens_s, goes_on_s, done_s, right = list[float](), list[float](), list[float](), 0
+    for number in range(scale.takeovers):
+        async with (
+            mesh.hub(database_url=url) as hub,
+            mesh.standby(f"tower{number}", url) as other,
+            mesh.spoke("den", slots=64),
+            MeshClient(mesh.app) as client,
+        ):
+            ids = [
+                (await client.delegations.hand_over(work(STEADY, SUBTASKS, 100))).id
+                for _ in range(scale.killed)
+            ]
+            await asyncio.sleep(KILLED_AFTER_S)
+            seen = (await client.delegations.get(ids[0])).last_seq
+            os.kill(hub.pid, signal.SIGKILL)
+            killed_s = time.perf_counter()
+            await other.listens()
+            listens_s.append(time.perf_counter() - killed_s)
+            async with aclosing(client.delegations.watch(ids[0], seen + 1)) as events:
+                await anext(events)
+            goes_on_s.append(time.perf_counter() - killed_s)
+            states = await asyncio.gather(*(ended(client, id_) for id_ in ids))
+            done_s.append(time.perf_counter() - killed_s)
+            right += sum(state is DelegationState.SUCCEEDED for state in states)
+    figures: dict[str, Figure] = {
+        "listens_s": listens_s,
+        "goes_on_s": goes_on_s,
+        "done_s": done_s,
+        "succeeded": right,
+    }
+    rows = [
+        at_most(f"{kind}: the other hub serves, p50", percentile(listens_s, 0.5), TAKEOVER_S_MAX, "s"),
+        Row(f"{kind}: it has gone on with the work, p50", f"{percentile(goes_on_s, 0.5):.2f} s"),
+        Row(
+            f"{kind}: all {scale.killed} delegations done, p50",
+            f"{percentile(done_s, 0.5):.2f} s; {right} of {scale.killed * scale.takeovers} succeeded",
+        ),
+    ]
+    return Section(f"takeover_{kind}", figures, rows)
 
 
 async def ended(mesh: MeshClient, id_: DelegationId) -> DelegationState:

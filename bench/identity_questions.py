@@ -21,8 +21,10 @@ from hub.rpc.interceptors import mesh_gate
 from hub.rpc.limits import NodeLimits
 from hub.rpc.live import Live
 from hub.store.database import Database
+from hub.store.lead import Alone
 from hub.store.nodes import NodeStore
 from hub.trust import trust_of
+from hub.whereabouts import Whereabouts
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
@@ -272,7 +274,8 @@ async def _timed_server(bed: Bed, took_s: list[float]) -> AsyncIterator[str]:
         gate = mesh_gate(identities, live, NodeLimits(clock), audit)
         gate._guard = _timed(gate._guard, took_s)  # noqa: SLF001  # the part that is measured has no other end to hold
         server = grpc.aio.server(interceptors=(gate,))
-        IdentityService(identities, clock).add_to(server)
+        whereabouts = Whereabouts(bed.mesh.admin.load_addresses(), Alone())
+        IdentityService(identities, whereabouts, clock).add_to(server)
         own = bed.mesh.files.load_identity()
         credentials = grpc.ssl_server_credentials(
             [(own.key_pem, own.chain_pem)], identities.clients_pem, require_client_auth=True

@@ -18,6 +18,7 @@ from bench import nginx
 from bench.metronome import BRISK, Tally
 from hubspoke import grpc_settings
 from hubspoke.admin import AdminClient
+from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.types import KeyPlan, SpokeState
@@ -27,11 +28,12 @@ from pki.credential import Credential
 from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.keys import new_key
-from pki.setup import Plan, initialise
+from pki.setup import Plan, add_hub, initialise
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
 
 ROOT: Final = Path(__file__).parent.parent
@@ -52,6 +54,18 @@ class Hub:
 
     pid: int
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A hub that stands by, and the port on which it will serve the mesh."""
+
+    process: Process
+    port: int
+
+    async def listens(self) -> None:
+        """Wait until it does."""
+        await listening(self.process, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +118,58 @@ class Mesh:
         self,
         flush_ms: int | None = None,
         gateway: Mapping[str, str] | None = None,
-        journal_url: str = "",
+        database_url: str = "",
     ) -> AsyncIterator[Hub]:
         """Run the hub as users run it.
 
-        *flush_ms* is how long it lets spokes gather tokens, *gateway* its settings, *journal_url* where delegations go.
+        *flush_ms* is how long it lets spokes gather tokens, *gateway* its settings, *database_url* where it keeps what it keeps.
         """
         settings = {
-            "HUB_LISTEN": HOST,
-            "HUB_ADVERTISE": HOST,
-            "JOURNAL_URL": journal_url,
-            "ROLES_ORCHESTRATOR": BRISK,
             **({} if flush_ms is None else {"HUB_FLUSH_MS": str(flush_ms)}),
             **{f"GATEWAY_{name}": value for name, value in (gateway or {"ENABLED": "false"}).items()},
         }
-        env = {f"HUBSPOKE_{name}": value for name, value in settings.items()}
-        ports = ("--mesh-port", str(self._mesh_port), "--enrol-port", str(self._enrol_port))
-        command = (sys.executable, "-m", "hub", "run", "--state-dir", str(self._directory), *ports)
-        async with self.running("hub", command, env) as process:
+        ports = self._mesh_port, self._enrol_port
+        async with self._hub("hub", self._directory, ports, database_url, settings) as process:
             await listening(process, self._mesh_port)
             await self._enrol(APP, Role.APP)
             yield Hub(process.pid, address(HOST, self._mesh_port))
+
+    @asynccontextmanager
+    async def standby(self, name: str, database_url: str) -> AsyncIterator[Standby]:
+        """Run one more hub beside the one that runs, once every app that asks that one is told of it."""
+        place = self._directory / name
+        add_hub(self._hub_files, HubFiles(place / "hub"), NodeName(name), (HOST,), now=self._clock.now())
+        ports = free_port(), free_port()
+        async with self._hub(name, place, ports, database_url, {"GATEWAY_ENABLED": "false"}) as process:
+            there = address(HOST, ports[0])
+            async with asyncio.timeout(READY_S_MAX):
+                while there not in NodeFiles(self.app).load_addresses().mesh:
+                    require_alive(process)
+                    async with MeshClient(self.app) as client:
+                        await client.models()
+                    await asyncio.sleep(LOOK_EVERY_S)
+            yield Standby(process, ports[0])
+
+    def _hub(
+        self,
+        name: str,
+        place: Path,
+        ports: tuple[int, int],
+        database_url: str,
+        settings: Mapping[str, str],
+    ) -> AbstractAsyncContextManager[Process]:
+        settings = {
+            "HUB_LISTEN": HOST,
+            "HUB_ADVERTISE": HOST,
+            "DATABASE_URL": database_url,
+            "ROLES_ORCHESTRATOR": BRISK,
+            **settings,
+        }
+        env = {f"HUBSPOKE_{key}": value for key, value in settings.items()}
+        where = ("--mesh-port", str(ports[0]), "--enrol-port", str(ports[1]))
+        return self.running(
+            name, (sys.executable, "-m", "hub", "run", "--state-dir", str(place), *where), env
+        )
 
     @asynccontextmanager
     async def spoke(self, name: str, slots: int) -> AsyncIterator[Spoke]:

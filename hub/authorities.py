@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives import hashes
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hub.audit import Audit
     from hub.certificate import Certificate
     from hub.identities import Identities
+    from hub.store.hubs import HubRow
     from hub.store.nodes import NodeRecord
     from hubspoke.clock import Clock
     from pki.files import HubFiles
@@ -45,10 +46,24 @@ NAMES_TOLD_MAX: Final = 10
 log = logging.getLogger(__name__)
 
 
+class Standing(Protocol):
+    """This hub's place among those that share its database."""
+
+    @property
+    def others(self) -> tuple[HubRow, ...]:
+        """The other hubs."""
+        ...
+
+    def took_over(self, generation: int) -> None:
+        """Tell the others that the authorities are of *generation* now."""
+        ...
+
+
 class Authorities:
     """The authorities of the running hub. One step of an exchange at a time; each is on the disk before it has any effect.
 
-    *live* gives the caller of each call that runs. *followers* are told after every step.
+    *live* gives the caller of each call that runs. *standing* knows the hubs that share the database, and is told what is new;
+    *followers* are told after every step.
     """
 
     def __init__(
@@ -60,6 +75,7 @@ class Authorities:
         *,
         live: Iterable[Peer],
         audit: Audit,
+        standing: Standing,
     ) -> None:
         self._files = files
         self._identities = identities
@@ -67,6 +83,7 @@ class Authorities:
         self._live = live
         self._audit = audit
         self._clock = clock
+        self._standing = standing
         self._stepping = asyncio.Lock()
         self.followers: list[Callable[[], Awaitable[None]]] = []
         record = files.authorities.load_record()
@@ -82,6 +99,7 @@ class Authorities:
     async def begin(self, kind: Kind, fingerprint: str, by: str) -> AuthoritiesInfo:
         """Begin with what `pki.succession.prepare` has made and *fingerprint* names; raise RotationRefused."""
         async with self._stepping:
+            self._require_alone()
             try:
                 record = await asyncio.to_thread(
                     succession.commit, self._files.authorities, kind, fingerprint, now=self._clock.now()
@@ -120,6 +138,14 @@ class Authorities:
             await self._follow(after, kind, by)
             return await self.status()
 
+    def _require_alone(self) -> None:
+        """Raise RotationRefused while another hub runs: it has keys of its own, and would not hear of it."""
+        if there := [hub.name for hub in self._standing.others if hub.is_there]:
+            raise RotationRefused(
+                f"{', '.join(there)} stands by with the same authorities, and would not hear of new ones: stop it, "
+                "exchange them, and make its keys anew with `hubspoke pki add-hub`"
+            )
+
     async def _at(self, kind: Kind, phase: Phase) -> Record:
         """Read where the exchange is, and raise RotationRefused unless it is where the caller takes it to be."""
         record = await asyncio.to_thread(self._files.authorities.load_record)
@@ -154,6 +180,7 @@ class Authorities:
         trust = await asyncio.to_thread(trust_of, self._files, self._clock, record)
         await self._certificate.show(trust.clients_pem)
         self._identities.trust(trust)
+        self._standing.took_over(record.generation)
         facts: dict[str, str | int] = {
             "kind": kind.value,
             "phase": record.phase.value,

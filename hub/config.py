@@ -1,4 +1,4 @@
-"""The hub's settings: sections `[hub]`, `[gateway]`, `[roles]` and `[journal]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and so on."""
+"""The hub's settings: sections `[hub]`, `[gateway]`, `[roles]` and `[database]` of hubspoke.toml, overruled by HUBSPOKE_HUB_* and so on."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ class RolesConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return {"orchestrator": self.orchestrator}
 
 
-class JournalConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where delegations are kept."""
+class DatabaseConfig(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where everything is kept that outlives the hub: who is in the mesh, API keys, speeds, delegations."""
 
     url: str = ""
-    """A PostgreSQL database, as "postgresql://user@host/database"; files in the state directory when empty."""
+    """A PostgreSQL database, as "postgresql://user@host/database", which other hubs may share; files in the state directory when empty."""
     password_file: str = ""
     """File that holds the password of the database and nothing else; PGPASSFILE is heard too."""
 
@@ -98,7 +98,7 @@ class Configuration:
     hub: HubConfig = field(default_factory=HubConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     roles: RolesConfig = field(default_factory=RolesConfig)
-    journal: JournalConfig = field(default_factory=JournalConfig)
+    database: DatabaseConfig = field(default_factory=DatabaseConfig)
 
 
 def _host(text: str, field: str) -> Host:

@@ -65,7 +65,6 @@ class Connection:
     async def __aenter__(self) -> Self:
         """Dial. Raise Unreachable, what `valid_identity` raises for a certificate that has ended, or a PkiError for bad files."""
         self._identity = await valid_identity(self._files, self._clock)
-        self._addresses = self._addresses or self._files.load_addresses().mesh
         async with AsyncExitStack() as opening:
             self._line = _Line(await self._dial(self._identity))
             opening.push_async_callback(self._close)
@@ -78,7 +77,7 @@ class Connection:
                 self._renew,
                 clock=self._clock,
                 chance=self._chance,
-                news=News(self._catch_up, polls=True),
+                news=News(self._catch_up),
             )
             self._renewal = asyncio.create_task(renewal, name="renewal")
             self._renewal.add_done_callback(_tell_of_defect)
@@ -180,7 +179,8 @@ class Connection:
 
     async def _dial(self, identity: StoredIdentity) -> grpc.aio.Channel:
         credentials = channel_credentials(identity, self._files.load_anchors(now=self._clock.now()))
-        return await dial(self._addresses, credentials)
+        # Read anew each time: there may be another hub by now.
+        return await dial(self._addresses or self._files.load_addresses().mesh, credentials)
 
 
 async def whole(

@@ -31,7 +31,7 @@ from pki.files import HubAddresses, NodeFiles
 from pki.tokens import JoinToken
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -51,7 +51,7 @@ APPROVAL_POLL_S: Final = 2.0
 """How often a machine asks whether an operator has approved it."""
 
 RENEW_TIMEOUT_S: Final = 10.0
-MESH_ADDRESSES_MAX: Final = 16
+ADDRESSES_MAX: Final = 16
 
 # What gRPC says when TLS itself worked and the certificate did not: there is a server, but not this hub.
 _NOT_THE_HUB: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification")
@@ -137,7 +137,10 @@ async def renew(
 
 
 async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) -> bool:
-    """Take over the roots that the hub has now, tell it so, and say whether it wants the certificate renewed."""
+    """Take over the roots that the hub has now, tell it so, and say whether it wants the certificate renewed.
+
+    Hubs that this node does not know are written down, for when this one is gone.
+    """
     hub = IdentityServiceStub(channel)
     held = await asyncio.to_thread(files.load_generation)
     try:
@@ -152,7 +155,25 @@ async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) ->
             await hub.GetBundle(stored, timeout=RENEW_TIMEOUT_S)
     except grpc.aio.AioRpcError as failure:
         raise status.error_of(failure) from failure
+    if response.mesh_addresses and response.enrol_addresses:
+        told = HubAddresses(_addresses(response.mesh_addresses), _addresses(response.enrol_addresses))
+        await asyncio.to_thread(_learn, files, told)
     return response.renew
+
+
+def _learn(files: NodeFiles, told: HubAddresses) -> None:
+    if not files.hub.exists():
+        return  # whoever says by hand where the hub is keeps to that
+    known = files.load_addresses()
+    new = HubAddresses(together(known.mesh, told.mesh), together(known.enrol, told.enrol))
+    if new != known:
+        files.save_addresses(new)
+
+
+def together(known: Sequence[Address], told: Sequence[Address]) -> tuple[Address, ...]:
+    """Add what was *told* to what is *known*; of too many, those go that nobody has told."""
+    kept = [each for each in known if each not in told][: max(0, ADDRESSES_MAX - len(told))]
+    return tuple(each for each in dict.fromkeys((*known, *told)) if each in told or each in kept)
 
 
 async def adopted(
@@ -271,8 +292,6 @@ def _addresses(texts: Iterable[str]) -> tuple[Address, ...]:
         addresses = tuple(parse_address(text) for text in texts)
     except BadAddress as error:
         raise ProtocolViolation(f"the hub gave an address that is none: {error}") from error
-    if not 1 <= len(addresses) <= MESH_ADDRESSES_MAX:
-        raise ProtocolViolation(
-            f"the hub gave {len(addresses)} addresses; 1 to {MESH_ADDRESSES_MAX} make sense"
-        )
+    if not 1 <= len(addresses) <= ADDRESSES_MAX:
+        raise ProtocolViolation(f"the hub gave {len(addresses)} addresses; 1 to {ADDRESSES_MAX} make sense")
     return addresses

@@ -36,13 +36,12 @@ log = logging.getLogger(__name__)
 class News:
     """That the mesh has other roots or issuers than this node knows, as soon as somebody has told.
 
-    *ask* gets them, renews the certificate if that has to be, and gives the one in use. With *polls* nobody tells, and it is
-    worth asking now and then.
+    *ask* gets them, renews the certificate if that has to be, and gives the one in use. It is asked now and then all the same: there
+    may be another hub by now.
     """
 
-    def __init__(self, ask: Ask, *, polls: bool = False) -> None:
+    def __init__(self, ask: Ask) -> None:
         self.ask = ask
-        self._polls = polls
         self._told = asyncio.Event()
         self._within_s = 0.0
 
@@ -51,16 +50,14 @@ class News:
         self._within_s = min(within_s, WITHIN_S_MAX)
         self._told.set()
 
-    async def heard(self, wait_s: float, chance: Callable[[], float]) -> bool:
-        """Wait for news, *wait_s* at most, and say whether to ask now."""
+    async def heard(self, wait_s: float, chance: Callable[[], float]) -> None:
+        """Wait for news, *wait_s* at most, and, of many who hear them at once, for this one's turn to ask."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._told.wait()
         if self._told.is_set():
             await asyncio.sleep(self._within_s * chance())
             self._told.clear()
-            return True
-        return self._polls
 
 
 def due_in_s(identity: StoredIdentity, now: datetime, chance: float) -> float:
@@ -113,6 +110,7 @@ async def _until_due(
     while (left_s := due_in_s(identity, clock.now(), due_at)) > 0:
         if news is None:
             await asyncio.sleep(min(left_s, SLEEP_S_MAX))
-        elif await news.heard(min(left_s, SLEEP_S_MAX), chance):
+        else:
+            await news.heard(min(left_s, SLEEP_S_MAX), chance)
             return news.ask
     return None

@@ -132,6 +132,15 @@ class AuthorityFiles:
         finally:
             os.close(descriptor)
 
+    def copy_to(self, directory: Path) -> None:
+        """Write all that a hub needs into *directory*, which is new: everything but the keys of roots."""
+        public = [path for path in self.directory.iterdir() if path.suffix in {".pem", ".json"}]
+        for path in public:
+            disk.create(directory / path.name, disk.read_public(path), mode=disk.PUBLIC_MODE)
+        for name in (HUB_ISSUING, NODE_ISSUING):
+            for path in self.directory.glob(f"{name}*.key"):
+                disk.create(directory / path.name, disk.read_secret(path), mode=disk.SECRET_MODE)
+
     def save_admin(self, chain: Chain) -> None:
         """Write whom the hub is to know from the start."""
         disk.create(self.directory / f"{ADMIN}.pem", chain.pem, mode=disk.PUBLIC_MODE)

@@ -1,4 +1,4 @@
-"""The first keys of a mesh, and the certificates that a hub renews for itself.
+"""The first keys of a mesh, those of further hubs, and the certificates that a hub renews for itself.
 
 `initialise` is all of `hubspoke pki init`. The `renew_*` functions need no root key, so the root's may be
 moved offline at once.
@@ -17,7 +17,7 @@ from pki.address import Host
 from pki.authority import HubIssuer, NodeIssuer, Root, create_root
 from pki.authority_files import HUB_ISSUING, NODE_ISSUING, ROOT, AuthorityFiles
 from pki.credential import Credential, StoredIdentity
-from pki.errors import AlreadyInitialised
+from pki.errors import AlreadyInitialised, BadIdentity, NoSuchStep
 from pki.files import HubAddresses, HubFiles, NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.keys import new_key
@@ -90,6 +90,40 @@ def initialise(
         gateway_not_after=gateway.not_after,
         hosts=plan.hosts,
     )
+
+
+def add_hub(
+    hub: HubFiles, other: HubFiles, hub_id: NodeName, hosts: Sequence[Host], *, now: datetime
+) -> StoredIdentity:
+    """Make the files of one more hub of the same mesh, for a machine that is called *hosts*.
+
+    It gets what signs hubs and nodes, and never the root's key. Raises `AlreadyInitialised`, `BadIdentity` for the name of
+    this hub, `BadAddress`, and `NoSuchStep` while authorities are being exchanged.
+    """
+    if other.directory.exists():
+        raise AlreadyInitialised(f"there is a {other.directory}")
+    if hub.load_identity().identity.name == hub_id:
+        raise BadIdentity(f"{hub_id} is this hub's own name")
+    record = hub.authorities.load_record()
+    if record.rotation is not None:
+        raise NoSuchStep(
+            f"{record.rotation.kind} is being exchanged, and the other hub would not hear how that ends"
+        )
+    issuer = hub.authorities.load_hub_issuer()
+    own = _hub_credential(issuer, hub_id, now=now, lifetime=profiles.LEAF_LIFETIME)
+    gateway = _gateway_credential(issuer, hosts, now=now, lifetime=profiles.GATEWAY_LIFETIME)
+
+    disk.make_directory(other.directory)
+    staged = other.directory / ".pki.new"
+    disk.make_directory(staged)
+    hub.authorities.copy_to(staged)
+    disk.sync_directory(staged)
+    other.save_identity(own)
+    other.save_gateway(gateway)
+    staged.rename(other.authorities.directory)
+    disk.sync_directory(other.directory)
+    other.save_anchors()
+    return StoredIdentity.of(own)
 
 
 def renew_hub(

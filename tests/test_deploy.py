@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.server import STOP_GRACE_S
+from hub.ports import STOP_GRACE_S
 from hubspoke.cli.failures import Exit
 from hubspoke.paths import SERVICE_DIR
 from pki.disk import DIRECTORY_MODE

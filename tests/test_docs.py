@@ -17,7 +17,7 @@ import pytest
 
 import hubspoke.api
 from hub.cli import main as hub_server
-from hub.config import GatewayConfig, HubConfig, JournalConfig, RolesConfig
+from hub.config import DatabaseConfig, GatewayConfig, HubConfig, RolesConfig
 from hub.rpc import access
 from hubspoke.cli import main as hubspoke_command
 from hubspoke.cli.chat.commands import COMMANDS as CHAT_COMMANDS
@@ -214,7 +214,7 @@ def test_every_dependency_has_its_reason():
         ("hub", HubConfig),
         ("gateway", GatewayConfig),
         ("roles", RolesConfig),
-        ("journal", JournalConfig),
+        ("database", DatabaseConfig),
         ("spoke", SpokeConfig),
     ],
 )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from hub.config import Configuration, GatewayConfig, HubConfig, JournalConfig, RolesConfig
-from hub.server import running
+from hub.config import Configuration, DatabaseConfig, GatewayConfig, HubConfig, RolesConfig
+from hub.standing import serve
 from hubspoke import config, grpc_settings, logs, loop
 from hubspoke.cli import options
 from hubspoke.clock import SystemClock
@@ -62,9 +62,9 @@ def command(
         hub=settings,
         gateway=config.load(GatewayConfig, "gateway", file, os.environ),
         roles=config.load(RolesConfig, "roles", file, os.environ),
-        journal=config.load(JournalConfig, "journal", file, os.environ),
+        database=config.load(DatabaseConfig, "database", file, os.environ),
     )
-    loop.run(lambda: serve(told, HubFiles(directory)))
+    loop.run(lambda: _serve(told, HubFiles(directory)))
 
 
 def _want_open_files() -> None:
@@ -79,9 +79,7 @@ def _want_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def serve(told: Configuration, files: HubFiles) -> None:
-    """Run a hub until a signal stops it."""
+async def _serve(told: Configuration, files: HubFiles) -> None:
     stop = asyncio.Event()
     with stop_signals(stop.set):
-        async with running(told, files, SystemClock(), random.random):
-            await stop.wait()
+        await serve(told, files, stop, clock=SystemClock(), chance=random.random)

@@ -37,7 +37,7 @@ async def delegations_of(
     told: Configuration, place: Place, dispatch: Dispatch, sessions: Sessions, held: HeldTasks
 ) -> AsyncIterator[Delegations]:
     """Open the journal for as long as the block lasts. What runs then goes on when the hub is back."""
-    opened = await open_journal(told.journal, place.directory, place.hub, place.clock)
+    opened = await open_journal(told.database, place.directory, place.hub, place.clock)
     asker = Asker(dispatch, sessions, held, place.clock)
     settling = Settling(opened.journal, held)
     desk = Desk(opened.journal, asker, settling, sessions, place.clock, told.roles.orchestrator)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import math
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
@@ -51,7 +52,10 @@ LIFETIME: Final = timedelta(hours=24)
 LIFETIME_MAX: Final = timedelta(days=90)
 
 LOOK_S: Final = 0.5
-"""How often hubs that share a journal look for one that is gone."""
+"""How soon what the journal would not take is tried again."""
+
+LATE_S: Final = 5.0
+"""How often a hub that shares its journal looks for work that nobody does."""
 
 PURGE_S: Final = 600.0
 
@@ -69,7 +73,7 @@ class Delegations:
         self._new: list[DelegationId] = []
         self._news = asyncio.Event()
         self._purged_at = 0.0
-        self._is_fresh = True
+        self._look_at = 0.0
         self._begun_at = desk.clock.monotonic()
 
     async def delegate(self, work: Work, owner: str) -> tuple[DelegationInfo, bool]:
@@ -130,7 +134,7 @@ class Delegations:
         await self._owned(delegation, owner)
         await self._journal.cancel(delegation)
         if self._engine is not None:
-            self._engine.stop(delegation, is_over=True)
+            self._engine.stop(delegation)
         return await self._journal.get(delegation)
 
     async def resolve(
@@ -154,11 +158,11 @@ class Delegations:
             await self._engine.forget([delegation])
 
     async def keep_going(self) -> None:
-        """Begin what is new, what was left when this hub went down, and what a dead one has left. Runs until cancelled."""
+        """Begin what is new, what was left when this hub went down, and what another one has left. Runs until cancelled."""
         self._news.set()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S if self._opened.is_shared else PURGE_S):
+                async with asyncio.timeout(LATE_S if self._opened.is_shared else PURGE_S):
                     await self._news.wait()
             self._news.clear()
             try:
@@ -186,17 +190,9 @@ class Delegations:
                 await self._engine.close()
         finally:
             await self._journal.close()
-            await self._opened.owner.close()
 
     async def _look_around(self) -> None:
-        if self._is_fresh:
-            self._new += await self._journal.open_of(self._journal.executor)
-            self._is_fresh = False
-        for dead in await self._opened.owner.dead():
-            adopted = await self._journal.adopt_dead(dead)
-            await self._opened.owner.buried(dead)
-            log.info("journal adopted", extra={"of": dead, "delegations": len(adopted)})
-            self._new += adopted
+        await self._look_for_left()
         if self._new:
             new, self._new = self._new, []
             try:
@@ -204,17 +200,28 @@ class Delegations:
             except StoreFailed:
                 self._new += new
                 raise
-        if self._engine is not None and self._opened.is_shared:
-            for delegation in await self._journal.stolen(self._engine.running):
-                info = await self._journal.info(delegation)
-                self._engine.stop(delegation, is_over=info.has_ended)
         await self._desk.settling.look()
         await self._purge()
 
+    async def _look_for_left(self) -> None:
+        """Find what nobody works on: all that is unfinished when this hub begins, and where others may have meddled, later on.
+
+        A hub that does not know yet that it has lost the lead takes work, and takes up what was given back.
+        """
+        now = self._desk.clock.monotonic()
+        if now < self._look_at:
+            return
+        if self._opened.is_shared and (adopted := await self._journal.adopt_dead()):
+            log.info("delegations adopted", extra={"count": len(adopted)})
+        running = () if self._engine is None else self._engine.running
+        known = {*running, *self._new}
+        self._new += [each for each in await self._journal.unfinished() if each not in known]
+        self._look_at = now + LATE_S if self._opened.is_shared else math.inf
+
     async def _begin(self, delegations: list[DelegationId]) -> None:
         if self._engine is None:
-            # It takes half a second, which only a hub that is delegated to has to wait.
-            kind = await asyncio.to_thread(_load)
+            # Only a hub that is delegated to has to wait for it.
+            kind = await asyncio.to_thread(load_engine)
             engine = kind(self._opened.steps, self._journal.executor, partial(run, self._desk))
             await engine.launch()
             self._engine = engine
@@ -270,7 +277,8 @@ def id_of(owner: str, request_id: str) -> DelegationId:
     return DelegationId("d-" + base64.b32encode(digest).decode().lower()[:ID_CHARS])
 
 
-def _load() -> type[Engine]:
-    from hub.journal.engine import Engine  # noqa: PLC0415  # see `_begin`
+def load_engine() -> type[Engine]:
+    """Import what runs delegations, which takes half a second."""
+    from hub.journal.engine import Engine  # noqa: PLC0415  # see above
 
     return Engine

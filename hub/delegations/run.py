@@ -13,7 +13,7 @@ from hub.delegations.doing import Doer, Refused
 from hub.delegations.ledger import Ledger, problem_of
 from hub.delegations.nodes import Aborted, Nodes, together
 from hub.delegations.orchestrating import Orchestrator, Planned
-from hub.journal.rows import Over, parked_key
+from hub.journal.rows import Over, Taken, parked_key
 from hubspoke import types
 from hubspoke.errors import (
     Cancelled,
@@ -55,7 +55,7 @@ RESULT_BYTES_MAX: Final = 6 * 1024 * 1024
 
 
 async def run(desk: Desk, delegation: DelegationId, steps: Steps) -> None:
-    """Run a delegation to its end. Called again after a crash, it goes on where it was."""
+    """Run a delegation to its end; raise Taken for one that is another hub's. Called again after a crash, it goes on where it was."""
     kept = await desk.journal.begin(delegation)
     if kept.info.has_ended:
         return
@@ -73,6 +73,8 @@ async def run(desk: Desk, delegation: DelegationId, steps: Steps) -> None:
         await one.end_early(DeadlineExceeded("the deadline passed before the result was complete"))
     except MeshError as error:
         await one.end_early(error)
+    except Taken:
+        raise
     except Exception:
         await one.end_early(InternalError("a defect of ours; the hub's log says more"), is_final=True)
         raise

@@ -6,19 +6,21 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from dbos import DBOS, Serializer, SetWorkflowID
+from dbos import error as dbos_errors
 
+from hub.journal.rows import Taken
 from hubspoke.errors import InternalError, StoreFailed
 from hubspoke.types import DelegationId
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from dbos import DBOSConfig, StepOptions, StepReservation
 
@@ -37,7 +39,8 @@ STARTED_AT_A_TIME: Final = 64
 WHY_CHARS: Final = 300
 
 _NAME: Final = "hubspoke"
-_STATUSES_ALIVE: Final = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+_PENDING: Final = "PENDING"
+_STATUSES_ALIVE: Final = frozenset({_PENDING, "ENQUEUED", "DELAYED"})
 
 
 class _Json(Serializer):
@@ -69,12 +72,23 @@ class _Place:
         self._reserved = reserved
 
     async def run(self, work: Callable[[], Awaitable[str]]) -> str:
-        """Do *work* and keep what it gives."""
+        """Do *work* and keep what it gives. What it raises is not kept: it is about this hub, and may be over."""
+        failed: list[Exception] = []
 
         async def step() -> str:
-            return await work()
+            try:
+                return await work()
+            except Exception as error:
+                failed.append(error)
+                # DBOS keeps what a step raises, all but this.
+                raise dbos_errors.DBOSWorkflowCancelledError(str(error)) from error
 
-        return await self._reserved.run_async(self._options, step)
+        try:
+            return await self._reserved.run_async(self._options, step)
+        except dbos_errors.DBOSWorkflowCancelledError:
+            if failed:
+                raise failed[0] from None
+            raise
 
 
 class _Places:
@@ -141,12 +155,11 @@ class Engine:
         except sa.exc.SQLAlchemyError as error:
             raise StoreFailed("the steps of delegations cannot be read or written") from error
 
-    def stop(self, delegation: DelegationId, *, is_over: bool) -> None:
-        """Stop a delegation here: for good, or because it is another executor's now."""
+    def stop(self, delegation: DelegationId) -> None:
+        """Stop a delegation for good."""
         task = self._tasks.get(delegation)
         if task is not None:
-            if is_over:
-                self._over.add(delegation)
+            self._over.add(delegation)
             task.cancel()
 
     async def forget(self, delegations: Iterable[DelegationId]) -> None:
@@ -177,7 +190,9 @@ class Engine:
             status = known.get(each)
             if status is None:
                 await self._start(each)
-            elif status.status not in _STATUSES_ALIVE or status.executor_id != self._config["executor_id"]:
+            elif status.status not in _STATUSES_ALIVE or (
+                status.status == _PENDING and status.executor_id != self._config["executor_id"]
+            ):
                 await DBOS.resume_workflow_async(each)
 
     async def _start(self, delegation: DelegationId) -> None:
@@ -199,7 +214,17 @@ class Engine:
         is_over = delegation in self._over
         self._over.discard(delegation)
         if not (task.cancelled() and is_over):
-            await task  # raises what it has raised; cancelled, it stays pending
+            with _pending_if_taken():
+                await task  # raises what it has raised; cancelled, it stays pending
+
+
+@contextmanager
+def _pending_if_taken() -> Iterator[None]:
+    try:
+        yield
+    except Taken:
+        # For DBOS, what ends well or badly here is over for everybody.
+        raise asyncio.CancelledError from None
 
 
 def make_wal(path: Path) -> None:

@@ -16,7 +16,7 @@ from hubspoke.errors import WrongState
 from hubspoke.types import DelegationEvent, DelegationId, DelegationState, StateChanged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
     from hub.journal.rows import Kept, New, Query, Resolution
     from hub.store.database import Database
@@ -30,9 +30,6 @@ RETENTION_S: Final = 30 * 86_400.0
 
 PAGE: Final = 256
 """Events that are read at a time."""
-
-ELSEWHERE_POLL_S: Final = 0.1
-"""How often the events of a delegation are looked for that another hub runs."""
 
 PURGED_AT_A_TIME: Final = 100
 
@@ -56,11 +53,10 @@ class Steps(Protocol):
 class Journal:
     """Everything that is kept. *executor* names whose work it is that is accepted here."""
 
-    def __init__(self, database: Database, executor: str, clock: Clock, *, is_shared: bool) -> None:
+    def __init__(self, database: Database, executor: str, clock: Clock) -> None:
         self.executor = executor
         self._database = database
         self._clock = clock
-        self._is_shared = is_shared
         self._watchers = Watchers()
         self._resolved = asyncio.Event()
 
@@ -108,7 +104,7 @@ class Journal:
                 if info.has_ended and info.last_seq < next_seq:
                     return
                 if info.last_seq < next_seq:
-                    await self._news(watcher.news)
+                    await watcher.news.wait()
 
     async def resume_parked(
         self, delegation: DelegationId, subtask: SubtaskId | None, resolution: Resolution
@@ -119,9 +115,13 @@ class Journal:
         self._resolved.set()
         self._resolved = asyncio.Event()
 
-    async def adopt_dead(self, executor: str) -> tuple[DelegationId, ...]:
-        """Take over what *executor*, who is gone, has not ended, and say what that is."""
-        return await self._database.run(partial(_adopt, executor, self.executor))
+    async def unfinished(self) -> tuple[DelegationId, ...]:
+        """List what this hub has not ended, the oldest first."""
+        return await self._database.run(partial(_unfinished, self.executor))
+
+    async def adopt_dead(self) -> tuple[DelegationId, ...]:
+        """Take over what other hubs have not ended, and say what that is. For the one that has the lead."""
+        return await self._database.run(partial(_adopt, self.executor))
 
     async def purge(self) -> tuple[DelegationId, ...]:
         """Forget what ended long ago, some at a time, and say what."""
@@ -137,7 +137,7 @@ class Journal:
         self._watchers.tell(delegation)
 
     async def begin(self, delegation: DelegationId) -> Kept:
-        """Note that a delegation is begun here, and give it."""
+        """Note that a delegation is begun here, and give it; raise Taken for one that is another hub's by now."""
         return await self._database.run(partial(_begin, self.executor, delegation))
 
     async def prove(self, delegation: DelegationId) -> None:
@@ -146,7 +146,7 @@ class Journal:
         await self._database.run(lambda connection: connection.execute(update))
 
     async def append(self, delegation: DelegationId, key: str, happening: Happening) -> None:
-        """Write what happened, once for each *key*; raise Over when the delegation has ended, or is another's."""
+        """Write what happened, once for each *key*; raise Over when the delegation has ended, Taken when it is another's."""
         await self._write(delegation, key, happening, self.executor)
 
     def tell_progress(self, delegation: DelegationId, progress: Progress) -> None:
@@ -176,24 +176,11 @@ class Journal:
             )
             if found is not None:
                 return found
-            await self._news(news)
+            await news.wait()
 
     async def parks(self, delegation: DelegationId) -> tuple[int, bool]:
         """Say how often the whole of a delegation was parked, and whether the last time is not resolved yet."""
         return await self._database.run(lambda connection: rows.parks(connection, delegation))
-
-    async def open_of(self, executor: str) -> tuple[DelegationId, ...]:
-        """List what *executor* has not ended, the oldest first."""
-        return await self._database.run(lambda connection: _open_of(connection, executor))
-
-    async def stolen(self, delegations: Sequence[DelegationId]) -> tuple[DelegationId, ...]:
-        """Say which of *delegations* have ended, or are another's by now."""
-        table = t.delegations.c
-        still = sa.select(table.id).where(
-            table.id.in_(delegations), table.ended_at.is_(None), table.executor == self.executor
-        )
-        kept = await self._database.run(lambda connection: set(connection.execute(still).scalars()))
-        return tuple(each for each in delegations if each not in kept)
 
     async def unended(self, delegations: Collection[DelegationId]) -> frozenset[DelegationId]:
         """Say which of *delegations* are there and have not ended."""
@@ -216,14 +203,6 @@ class Journal:
             return tuple(_with_result(connection, delegation, event) for event in found)
 
         return await self._database.run(read)
-
-    async def _news(self, news: asyncio.Event) -> None:
-        """Wait for news, which only this hub's own come as."""
-        try:
-            async with asyncio.timeout(ELSEWHERE_POLL_S if self._is_shared else None):
-                await news.wait()
-        except TimeoutError:
-            return
 
 
 def _with_result(
@@ -252,18 +231,14 @@ def _resolve(
 
 def _begin(executor: str, delegation: DelegationId, connection: sa.Connection) -> Kept:
     table = t.delegations
-    more = {"executor": executor, "starts": table.c.starts + 1, "epoch": table.c.epoch + 1}
-    connection.execute(sa.update(table).filter_by(id=delegation).values(**more))
+    ours = sa.update(table).filter_by(id=delegation, executor=executor)
+    begun = ours.values(starts=table.c.starts + 1, epoch=table.c.epoch + 1)
+    if connection.execute(begun).rowcount == 0:
+        raise rows.Taken
     return rows.kept(connection, delegation)
 
 
-def _adopt(dead: str, heir: str, connection: sa.Connection) -> tuple[DelegationId, ...]:
-    adopted = _open_of(connection, dead)
-    connection.execute(sa.update(t.delegations).where(t.delegations.c.id.in_(adopted)).values(executor=heir))
-    return adopted
-
-
-def _open_of(connection: sa.Connection, executor: str) -> tuple[DelegationId, ...]:
+def _unfinished(executor: str, connection: sa.Connection) -> tuple[DelegationId, ...]:
     table = t.delegations.c
     query = sa.select(table.id).where(table.executor == executor, table.ended_at.is_(None))
     return tuple(
@@ -275,6 +250,13 @@ def _unended(delegations: Collection[DelegationId], connection: sa.Connection) -
     table = t.delegations.c
     query = sa.select(table.id).where(table.id.in_(delegations), table.ended_at.is_(None))
     return frozenset(DelegationId(each) for each in connection.execute(query).scalars())
+
+
+def _adopt(heir: str, connection: sa.Connection) -> tuple[DelegationId, ...]:
+    table = t.delegations.c
+    update = sa.update(t.delegations).where(table.executor != heir, table.ended_at.is_(None))
+    adopted = connection.execute(update.values(executor=heir).returning(table.id)).scalars()
+    return tuple(DelegationId(each) for each in adopted)
 
 
 def _purge(before: float, connection: sa.Connection) -> tuple[DelegationId, ...]:

@@ -43,7 +43,11 @@ TITLE_CHARS: Final = 120
 
 
 class Over(Exception):
-    """The delegation has ended meanwhile, or is another's: nothing more is written of it here."""
+    """The delegation has ended meanwhile: nothing more is written of it."""
+
+
+class Taken(Exception):
+    """The delegation is another hub's by now: nothing more is done for it here, and it is not over for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +155,17 @@ class Entry:
 
 
 def append(connection: sa.Connection, entry: Entry) -> bool:
-    """Write the next event, and say whether it is news. Raise Over when the delegation has ended, or is another's."""
+    """Write the next event, and say whether it is news. Raise Over when the delegation has ended, Taken when it is another's."""
     delegation, happening = entry.delegation, entry.happening
     row = connection.execute(
         sa.select(t.delegations.c.last_seq, t.delegations.c.state, t.delegations.c.executor)
         .filter_by(id=delegation)
         .with_for_update()
     ).one_or_none()
-    if row is None or DelegationState(row.state) in ENDED or entry.executor not in {None, row.executor}:
+    if row is None or DelegationState(row.state) in ENDED:
         raise Over
+    if entry.executor not in {None, row.executor}:
+        raise Taken
     is_there = sa.select(t.events.c.seq).filter_by(delegation=delegation, key=entry.key)
     if connection.execute(is_there).scalar() is not None:
         return False

@@ -14,27 +14,25 @@ from hubspoke.types import SpokeStatus
 from hubspoke.wire import enums, fleet, times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import grpc
 
     from hub.admissions import Admissions
     from hub.core.types import Spoke
     from hub.relay.sessions import Sessions
+    from hub.whereabouts import Whereabouts
     from hubspoke.clock import Clock
-    from pki.address import Address
 
 
 class AdminService(rpc.AdminServiceServicer):
     """Serves `ListSpokes` and `CreateJoinToken`."""
 
     def __init__(
-        self, sessions: Sessions, admissions: Admissions, clock: Clock, enrol_addresses: Sequence[Address]
+        self, sessions: Sessions, admissions: Admissions, clock: Clock, whereabouts: Whereabouts
     ) -> None:
         self._sessions = sessions
         self._admissions = admissions
         self._clock = clock
-        self._enrol_addresses = tuple(enrol_addresses)
+        self._whereabouts = whereabouts
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -61,7 +59,7 @@ class AdminService(rpc.AdminServiceServicer):
             lifetime=times.span(request.lifetime) if request.HasField("lifetime") else None,
             needs_approval=request.needs_approval,
         )
-        token = await self._admissions.create_token(plan, self._enrol_addresses, caller().identity.name)
+        token = await self._admissions.create_token(plan, self._whereabouts.enrol, caller().identity.name)
         return pb.CreateJoinTokenResponse(token=token.text, expires_at=times.timestamp(token.expires_at))
 
     def _status(self, spoke: Spoke) -> SpokeStatus:

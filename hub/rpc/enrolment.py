@@ -12,21 +12,19 @@ from hubspoke.api.enrolment.v1 import enrolment_pb2_grpc as rpc
 from hubspoke.wire import times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import grpc
 
     from hub.admissions import Admissions
     from hub.store.tokens import Waiting
-    from pki.address import Address
+    from hub.whereabouts import Whereabouts
 
 
 class EnrolmentService(rpc.EnrolmentServiceServicer):
     """Serves `Join`, `JoinStatus`, `Challenge` and `Rejoin` to whoever asks."""
 
-    def __init__(self, admissions: Admissions, mesh_addresses: Sequence[Address]) -> None:
+    def __init__(self, admissions: Admissions, whereabouts: Whereabouts) -> None:
         self._admissions = admissions
-        self._mesh_addresses = tuple(mesh_addresses)
+        self._whereabouts = whereabouts
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Have *server* serve this."""
@@ -85,7 +83,7 @@ class EnrolmentService(rpc.EnrolmentServiceServicer):
             certificate_chain=issued.chain_pem,
             anchors=issued.anchors_pem,
             bundle_generation=issued.generation,
-            mesh_addresses=self._mesh_addresses,
+            mesh_addresses=self._whereabouts.mesh,
             name=issued.name,
         )
 

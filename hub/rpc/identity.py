@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import grpc
 
     from hub.identities import Identities
+    from hub.whereabouts import Whereabouts
     from hubspoke.clock import Clock
 
 
 class IdentityService(rpc.IdentityServiceServicer):
     """Serves `WhoAmI`, `GetBundle` and `Renew`; each caller for itself."""
 
-    def __init__(self, identities: Identities, clock: Clock) -> None:
+    def __init__(self, identities: Identities, whereabouts: Whereabouts, clock: Clock) -> None:
         self._identities = identities
+        self._whereabouts = whereabouts
         self._clock = clock
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -47,12 +49,14 @@ class IdentityService(rpc.IdentityServiceServicer):
         request: pb.GetBundleRequest,
         _context: grpc.aio.ServicerContext[pb.GetBundleRequest, pb.GetBundleResponse],
     ) -> pb.GetBundleResponse:
-        """Give the roots that a node is to trust, and hear which ones it has."""
+        """Give the roots that a node is to trust and where the hubs are, and hear which roots it has."""
         await self._identities.ack(caller(), request.held_generation)
         return pb.GetBundleResponse(
             anchors=self._identities.anchors_pem,
             bundle_generation=self._identities.generation,
             renew=self._identities.should_renew(caller()),
+            mesh_addresses=self._whereabouts.mesh,
+            enrol_addresses=self._whereabouts.enrol,
         )
 
     async def Renew(  # noqa: N802  # the proto names it

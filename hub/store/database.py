@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import sqlalchemy as sa
 
+from hub.store import moving
+from hub.store.hubs import lock_for_this_transaction
 from hubspoke.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 5.0
-"""How long a write waits for another process that has the database open."""
+"""How long a write waits for another process that has the database open, or for another hub."""
+
+HUNG_MS: Final = 5_000
+"""A hub that hangs in the middle of a transaction keeps the others waiting for so long."""
 
 SCHEMA: Final = 1
 """Counts the changes that a database of before does not go with. New tables are none: they are made where they lack."""
@@ -42,6 +48,19 @@ class Database:
     async def open(cls, path: Path) -> Self:
         """Open the database at *path*, and make what is not there yet; raise StoreFailed for another version's."""
         return await cls._made(_engine_of(path), _prepare)
+
+    @classmethod
+    async def share(cls, url: sa.URL, file: Path) -> Self:
+        """Connect to the server that hubs share, and make what is not there yet, out of what *file* has if there is one.
+
+        As in a file, each transaction is alone: what decides who gets in reads before it writes.
+        """
+        limits = (
+            f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1_000)} -c idle_in_transaction_session_timeout={HUNG_MS}"
+        )
+        engine = sa.create_engine(url.update_query_dict({"options": limits}), pool_pre_ping=True)
+        sa.event.listen(engine, "begin", _be_alone)
+        return await cls._made(engine, partial(moving.prepare, SCHEMA, METADATA, file))
 
     @classmethod
     async def open_tables(cls, path: Path, metadata: sa.MetaData) -> Self:
@@ -93,6 +112,10 @@ def _prepare(connection: sa.Connection) -> None:
         )
     METADATA.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+
+
+def _be_alone(connection: sa.Connection) -> None:
+    connection.execute(lock_for_this_transaction("state"))
 
 
 def _engine_of(path: Path) -> sa.Engine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from hubspoke.cli import options, pki_rotate, pki_status
+from hubspoke.cli import options, pki_add_hub, pki_rotate, pki_status
 from hubspoke.cli.output import write_json
 from hubspoke.cli.prompts import read_passphrase
 from hubspoke.clock import SystemClock
@@ -38,6 +38,7 @@ def command() -> None:
     """Make the mesh's certificate authority, look at it, and exchange parts of it."""
 
 
+command.add_command(pki_add_hub.command)
 command.add_command(pki_rotate.command)
 command.add_command(pki_status.command)
 

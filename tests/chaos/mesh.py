@@ -179,7 +179,7 @@ class ChaosMesh:
 
     def _hub(self) -> Program:
         mesh, enrolment = self.ports
-        journal = f'[journal]\nurl = "{self.url}"\n' if self.url else ""
+        journal = f'[database]\nurl = "{self.url}"\n' if self.url else ""
         (self.directory / "hubspoke.toml").write_text(
             f'[hub]\nlisten = "127.0.0.1"\nadvertise = ["127.0.0.1"]\n'
             f'[gateway]\nenabled = false\n[roles]\norchestrator = ["{BOSS}"]\n{journal}'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.delegations.run import STARTS_MAX
-from hub.server import Ports
+from hub.ports import Ports
 from hubspoke.clock import SystemClock
 from hubspoke.errors import UnknownModel, Unreachable
 from hubspoke.types import DelegationState, Limits, SideEffect, StateChanged, SubtaskId, Verb

@@ -61,7 +61,8 @@ async def until(mesh: MeshClient, delegation: str, state: DelegationState) -> St
         happening = event.happening
         if isinstance(happening, StateChanged) and happening.state is state:
             return happening
-    raise AssertionError(f"it has ended, and was never {state}")
+    ended = await mesh.delegations.get(delegation)
+    raise AssertionError(f"it is {ended.state}, and was never {state}: {ended.problem}")
 
 
 def is_dense(events: Iterable[DelegationEvent]) -> bool:

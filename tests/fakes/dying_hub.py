@@ -17,8 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.config import Configuration, GatewayConfig, HubConfig, JournalConfig, RolesConfig
-from hub.server import running
+from hub.config import Configuration, DatabaseConfig, GatewayConfig, HubConfig, RolesConfig
+from hub.standing import serve
 from hubspoke.clock import SystemClock
 from pki.address import Host
 from pki.files import HubFiles
@@ -80,13 +80,12 @@ async def main(told: dict[str, Any]) -> None:
         hub=settings,
         gateway=GatewayConfig(enabled=False),
         roles=RolesConfig(orchestrator=tuple(told["orchestrator"])),
-        journal=JournalConfig(url=told["journal"]),
+        database=DatabaseConfig(url=told["journal"]),
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with running(configuration, HubFiles(Path(told["directory"])), SystemClock(), random.random):
-        print("ready", flush=True)  # noqa: T201  # its parent waits for it
-        await stop.wait()
+    files = HubFiles(Path(told["directory"]))
+    await serve(configuration, files, stop, clock=SystemClock(), chance=random.random)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,14 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hub.server import Ports
-from pki.files import HubAddresses
-from tests.fakes.hub import make_mesh
+from hub.ports import Ports
+from hubspoke.clock import SystemClock
+from pki.address import parse_host
+from pki.files import HubAddresses, HubFiles
+from pki.identity import NodeName
+from pki.setup import add_hub
+from tests.fakes.hub import MeshOnDisk, make_mesh
+from tests.fakes.pauses import pause
 from tests.fakes.ports import free_ports
 from tests.fakes.real_hub import RealHub
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_S = 30.0
+POLL_S = 0.02
 
 
 class HubProcess(RealHub):
@@ -29,7 +35,12 @@ class HubProcess(RealHub):
     journal = ""
 
     async def start(self, dies: str = "") -> None:
-        """Run it until it is killed, or until it comes to where it *dies*."""
+        """Run it until it is killed, or until it comes to where it *dies*, and wait until it serves."""
+        await self.launch(dies)
+        await self.listens()
+
+    async def launch(self, dies: str = "") -> None:
+        """Run it as `start` does, which may only stand by."""
         told = {
             "directory": str(self.made.hub.directory),
             "mesh": self.ports.mesh,
@@ -39,11 +50,24 @@ class HubProcess(RealHub):
             "dies": dies,
         }
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.fakes.dying_hub", json.dumps(told), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-m", "tests.fakes.dying_hub", json.dumps(told)
         )
-        assert self.process.stdout is not None
+
+    async def listens(self) -> None:
+        """Wait until it serves the mesh."""
         async with asyncio.timeout(START_S):
-            assert await self.process.stdout.readline() == b"ready\n"
+            while not await self.is_listening():
+                assert self.process.returncode is None
+                await pause(POLL_S)
+
+    async def is_listening(self) -> bool:
+        """Whether it serves the mesh."""
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.ports.mesh)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def kill(self) -> None:
         """End it as a loss of power would."""
@@ -76,3 +100,18 @@ async def hub_process(
     finally:
         if hub.process.returncode is None:
             await hub.kill()
+
+
+@asynccontextmanager
+async def stand_by(hub: HubProcess, name: str) -> AsyncIterator[HubProcess]:
+    """Make keys for one more hub beside *hub*, and run it; it shares the journal."""
+    files = HubFiles(hub.directory / name / "hub")
+    add_hub(hub.made.hub, files, NodeName(name), (parse_host("localhost"),), now=SystemClock().now())
+    other = HubProcess(hub.directory, MeshOnDisk(files, hub.admin), Ports(*free_ports(2)))
+    other.orchestrator, other.journal = hub.orchestrator, hub.journal
+    await other.launch()
+    try:
+        yield other
+    finally:
+        if other.process.returncode is None:
+            await other.kill()

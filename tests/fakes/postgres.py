@@ -29,9 +29,10 @@ def tool(name: str) -> str | None:
 
 
 class Postgres:
-    """A server. `url` is a database in it. It keeps nothing safe from a loss of power, which no test is about."""
+    """A server. `url` is a database in it. Unless it *is_safe*, nothing is from a loss of power, which no test is about."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_safe: bool = False) -> None:
+        self._is_safe = is_safe
         self._data = directory / "data"
         (self._port,) = free_ports(1)
         self._databases = 0
@@ -43,7 +44,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-F -p {self._port} -k '' -h 127.0.0.1"
+        options = f"{'' if self._is_safe else '-F '}-p {self._port} -k '' -h 127.0.0.1"
         self._run(
             "pg_ctl",
             "-D",
@@ -81,13 +82,13 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*, is_safe: bool = False) -> Iterator[Postgres]:
     """Run a server for as long as the block lasts."""
     # Not below pytest's own directory, which is closed to the user that it runs as.
     with TemporaryDirectory(prefix="hubspoke-postgres-") as directory:
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres", "postgres")
-        server = Postgres(Path(directory))
+        server = Postgres(Path(directory), is_safe=is_safe)
         server.make()
         server.start()
         try:

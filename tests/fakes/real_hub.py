@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from hub.config import Configuration, GatewayConfig, HubConfig, RolesConfig
-from hub.server import Ports, running
+from hub.ports import Ports
+from hub.server import running
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.journal.journal import RETENTION_S, Journal
-from hub.journal.rows import New, Over, Query, Resolution, parked_key
+from hub.journal.rows import New, Over, Query, Resolution, Taken, parked_key
 from hub.journal.tables import METADATA
 from hub.store.database import Database
 from hubspoke.errors import RequestIdTaken, UnknownDelegation, WrongState
@@ -42,7 +42,7 @@ ENDED = StateChanged(DelegationState.SUCCEEDED, "the result")
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
-    journal = Journal(database, "box", MovableClock(), is_shared=False)
+    journal = Journal(database, "box", MovableClock())
     await journal.accept(NEW)
     yield journal
     await journal.close()
@@ -72,13 +72,15 @@ async def test_nothing_is_written_after_the_end(journal: Journal):
 
 
 async def test_who_has_lost_a_delegation_writes_nothing(journal: Journal):
-    await journal.adopt_dead("nobody")
+    assert await journal.adopt_dead() == ()
     journal.executor = "other"
-    assert await journal.adopt_dead("box") == (D,)
+    assert await journal.unfinished() == ()
+    assert await journal.adopt_dead() == await journal.unfinished() == (D,)
     journal.executor = "box"
-    with pytest.raises(Over):
+    with pytest.raises(Taken):
         await journal.append(D, "running", RUNNING)
-    assert await journal.stolen([D]) == (D,)
+    with pytest.raises(Taken):
+        await journal.begin(D)
 
 
 async def test_who_watches_slowly_delays_nobody_and_misses_nothing(journal: Journal):
@@ -137,7 +139,7 @@ async def test_of_a_delegation_that_waits_for_a_subtask_the_whole_is_not_parked(
 async def test_what_ended_long_ago_is_forgotten(tmp_path: Path):
     clock = MovableClock()
     database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
-    journal = Journal(database, "box", clock, is_shared=False)
+    journal = Journal(database, "box", clock)
     await journal.accept(NEW)
     await journal.append(D, "ended", ENDED)
     assert await journal.purge() == ()

@@ -1,4 +1,4 @@
-"""Nodes and tokens in the hub's database, on a real SQLite file."""
+"""Nodes and tokens in the hub's database, in a real SQLite file and on a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hub.store.database import Database
+from hub.config import DatabaseConfig
 from hub.store.nodes import Asked, Certified, NodeRecord, NodeStore
+from hub.store.state import open_state
 from hub.store.tokens import WAITING_S_MAX, Shown, TokenStore, Verdict, Waiting
 from hubspoke.errors import (
     AlreadyEnrolled,
@@ -19,10 +20,14 @@ from hubspoke.errors import (
 )
 from hubspoke.types import NodeState
 from pki.identity import Identity, NodeName, Role
+from tests.fakes.postgres import postgres, tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from hub.store.database import Database
+    from tests.fakes.postgres import Postgres
 
 DEN = Identity(Role.SPOKE, NodeName("den"))
 
@@ -62,11 +67,20 @@ def serial_of(key: bytes) -> str:
     return f"serial-{key.decode()}"
 
 
-@pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    database = await Database.open(tmp_path / "state.db")
-    yield Stores(database)
-    await database.close()
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    if tool("initdb") is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["file", "server"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
+    is_shared = request.param == "server"
+    told = DatabaseConfig(url=request.getfixturevalue("server").database() if is_shared else "")
+    async with open_state(told, tmp_path / "state.db") as database:
+        yield Stores(database)
 
 
 async def test_a_token_is_good_once_however_many_try_at_once(stores: Stores) -> None:

@@ -95,3 +95,21 @@ def test_the_name_that_nodes_trust_is_no_gateways(run):
 )
 def test_a_hub_is_called_like_its_machine(host: str, name: str):
     assert hub_name(Host(host)) == name
+
+
+def test_one_more_hub_gets_its_keys_on_the_machine_of_the_first(run, state: Path, tmp_path: Path):
+    run("pki", "init", "--no-passphrase", "--host", "box.local")
+    made = run("pki", "add-hub", "tower", "--host", "tower.local", "--to", str(tmp_path / "tower"), "--json")
+    assert made.exit_code == Exit.DONE
+    other = HubFiles(tmp_path / "tower" / "hub")
+    told = json.loads(made.output)
+    assert (told["hub"], told["hosts"], told["directory"]) == ("tower", ["tower.local"], str(other.directory))
+    assert other.load_identity().identity.name == "tower"
+    again = run("pki", "add-hub", "tower", "--host", "tower.local", "--to", str(tmp_path / "tower"))
+    assert again.exit_code == Exit.IDENTITY
+
+
+def test_one_more_hub_needs_a_first_one(run, tmp_path: Path):
+    ran = run("pki", "add-hub", "tower", "--host", "tower.local", "--to", str(tmp_path / "tower"))
+    assert ran.exit_code == Exit.IDENTITY
+    assert not (tmp_path / "tower").exists()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from hubspoke import enrol
 from hubspoke.clock import SystemClock
 from hubspoke.enrol import join
 from hubspoke.errors import AlreadyEnrolled, InvalidRequest, Unauthenticated, Unreachable
@@ -119,3 +120,18 @@ async def test_an_identity_that_has_ended_makes_room(mesh: MeshOnDisk, ended_app
 
 def keyless(directory: Path) -> bool:
     return not NodeFiles(directory).next_key.exists()
+
+
+def addresses(*names: str) -> tuple[Address, ...]:
+    return tuple(Address(f"{name}:7443") for name in names)
+
+
+def test_what_a_node_knows_of_hubs_stays_first_and_what_it_is_told_is_added():
+    known, told = addresses("by-hand", "a"), addresses("a", "b")
+    assert enrol.together(known, told) == addresses("by-hand", "a", "b")
+    assert enrol.together(told, told) == told
+
+
+def test_of_too_many_addresses_those_go_that_no_hub_has_told():
+    old, told = addresses(*map(str, range(20))), addresses(*(f"n{number}" for number in range(14)))
+    assert enrol.together(old, told) == (*addresses("0", "1"), *told)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from hubspoke.api.types.v1 import types_pb2 as hubspoke_dot_api_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'hubspoke/api/identity/v1/identity.proto\x12\x18hubspoke.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"\x0f\n\rWhoAmIRequest\"\xb7\x01\n\x0eWhoAmIResponse\x12)\n\x04role\x18\x01 \x01(\x0e\x32\x1b.hubspoke.api.types.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08hub_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x10GetBundleRequest\x12\x17\n\x0fheld_generation\x18\x01 \x01(\x04\"N\n\x11GetBundleResponse\x12\x0f\n\x07\x61nchors\x18\x01 \x01(\x0c\x12\x19\n\x11\x62undle_generation\x18\x02 \x01(\x04\x12\r\n\x05renew\x18\x03 \x01(\x08\"D\n\x0cRenewRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\x17\n\x0fheld_generation\x18\x02 \x01(\x04\"V\n\rRenewResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61nchors\x18\x02 \x01(\x0c\x12\x19\n\x11\x62undle_generation\x18\x03 \x01(\x04\x32\xae\x02\n\x0fIdentityService\x12[\n\x06WhoAmI\x12\'.hubspoke.api.identity.v1.WhoAmIRequest\x1a(.hubspoke.api.identity.v1.WhoAmIResponse\x12\x64\n\tGetBundle\x12*.hubspoke.api.identity.v1.GetBundleRequest\x1a+.hubspoke.api.identity.v1.GetBundleResponse\x12X\n\x05Renew\x12&.hubspoke.api.identity.v1.RenewRequest\x1a\'.hubspoke.api.identity.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'hubspoke/api/identity/v1/identity.proto\x12\x18hubspoke.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!hubspoke/api/types/v1/types.proto\"\x0f\n\rWhoAmIRequest\"\xb7\x01\n\x0eWhoAmIResponse\x12)\n\x04role\x18\x01 \x01(\x0e\x32\x1b.hubspoke.api.types.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08hub_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x10GetBundleRequest\x12\x17\n\x0fheld_generation\x18\x01 \x01(\x04\"\x7f\n\x11GetBundleResponse\x12\x0f\n\x07\x61nchors\x18\x01 \x01(\x0c\x12\x19\n\x11\x62undle_generation\x18\x02 \x01(\x04\x12\r\n\x05renew\x18\x03 \x01(\x08\x12\x16\n\x0emesh_addresses\x18\x04 \x03(\t\x12\x17\n\x0f\x65nrol_addresses\x18\x05 \x03(\t\"D\n\x0cRenewRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\x17\n\x0fheld_generation\x18\x02 \x01(\x04\"V\n\rRenewResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61nchors\x18\x02 \x01(\x0c\x12\x19\n\x11\x62undle_generation\x18\x03 \x01(\x04\x32\xae\x02\n\x0fIdentityService\x12[\n\x06WhoAmI\x12\'.hubspoke.api.identity.v1.WhoAmIRequest\x1a(.hubspoke.api.identity.v1.WhoAmIResponse\x12\x64\n\tGetBundle\x12*.hubspoke.api.identity.v1.GetBundleRequest\x1a+.hubspoke.api.identity.v1.GetBundleResponse\x12X\n\x05Renew\x12&.hubspoke.api.identity.v1.RenewRequest\x1a\'.hubspoke.api.identity.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBUNDLEREQUEST']._serialized_start=340
   _globals['_GETBUNDLEREQUEST']._serialized_end=383
   _globals['_GETBUNDLERESPONSE']._serialized_start=385
-  _globals['_GETBUNDLERESPONSE']._serialized_end=463
-  _globals['_RENEWREQUEST']._serialized_start=465
-  _globals['_RENEWREQUEST']._serialized_end=533
-  _globals['_RENEWRESPONSE']._serialized_start=535
-  _globals['_RENEWRESPONSE']._serialized_end=621
-  _globals['_IDENTITYSERVICE']._serialized_start=624
-  _globals['_IDENTITYSERVICE']._serialized_end=926
+  _globals['_GETBUNDLERESPONSE']._serialized_end=512
+  _globals['_RENEWREQUEST']._serialized_start=514
+  _globals['_RENEWREQUEST']._serialized_end=582
+  _globals['_RENEWRESPONSE']._serialized_start=584
+  _globals['_RENEWRESPONSE']._serialized_end=670
+  _globals['_IDENTITYSERVICE']._serialized_start=673
+  _globals['_IDENTITYSERVICE']._serialized_end=975
 # @@protoc_insertion_point(module_scope)

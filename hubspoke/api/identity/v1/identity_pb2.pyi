@@ -3,9 +3,11 @@
 isort:skip_file
 How a node keeps its certificate fresh. Served on the mesh port."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from hubspoke.api.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -54,9 +56,7 @@ class WhoAmIResponse(_message.Message):
     """The certificate's serial number, lower-case hex."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When the certificate ends.
-        When the certificate ends.
-        """
+        """When the certificate ends."""
 
     @_builtins.property
     def hub_time(self) -> _timestamp_pb2.Timestamp:
@@ -110,22 +110,34 @@ class GetBundleResponse(_message.Message):
     ANCHORS_FIELD_NUMBER: _builtins.int
     BUNDLE_GENERATION_FIELD_NUMBER: _builtins.int
     RENEW_FIELD_NUMBER: _builtins.int
+    MESH_ADDRESSES_FIELD_NUMBER: _builtins.int
+    ENROL_ADDRESSES_FIELD_NUMBER: _builtins.int
     anchors: _builtins.bytes
     """The roots to trust; PEM."""
     bundle_generation: _builtins.int
     """Counts what nodes have to take over; whoever has stored the roots calls again with it, and has acknowledged it then."""
     renew: _builtins.bool
     """The caller's certificate is of an issuer that is to go: it renews at once."""
+    @_builtins.property
+    def mesh_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses of the mesh ports of all hubs as "host:port", best first; nodes add those that they do not know."""
+
+    @_builtins.property
+    def enrol_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The same of the enrol ports."""
+
     def __init__(
         self,
         *,
         anchors: _builtins.bytes = ...,
         bundle_generation: _builtins.int = ...,
         renew: _builtins.bool = ...,
+        mesh_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        enrol_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation", "renew", b"renew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors", "bundle_generation", b"bundle_generation", "enrol_addresses", b"enrol_addresses", "mesh_addresses", b"mesh_addresses", "renew", b"renew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,7 +65,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBundle(self, request, context):
-        """Gives the roots that a node is to trust, and says whether it should renew its certificate.
+        """Gives the roots that a node is to trust, says whether it should renew its certificate, and where the hubs are.
         Allowed: spoke, app, admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,7 +38,7 @@ class IdentityServiceStub:
     Allowed: spoke, app, admin.
     """
     GetBundle: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetBundleRequest, _identity_pb2.GetBundleResponse]
-    """Gives the roots that a node is to trust, and says whether it should renew its certificate.
+    """Gives the roots that a node is to trust, says whether it should renew its certificate, and where the hubs are.
     Allowed: spoke, app, admin.
     """
     Renew: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RenewRequest, _identity_pb2.RenewResponse]
@@ -56,7 +56,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Allowed: spoke, app, admin.
     """
     GetBundle: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetBundleRequest, _identity_pb2.GetBundleResponse]  # type: ignore[assignment]
-    """Gives the roots that a node is to trust, and says whether it should renew its certificate.
+    """Gives the roots that a node is to trust, says whether it should renew its certificate, and where the hubs are.
     Allowed: spoke, app, admin.
     """
     Renew: _aio.UnaryUnaryMultiCallable[_identity_pb2.RenewRequest, _identity_pb2.RenewResponse]  # type: ignore[assignment]
@@ -83,7 +83,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.GetBundleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.GetBundleResponse, _abc.Awaitable[_identity_pb2.GetBundleResponse]]:
-        """Gives the roots that a node is to trust, and says whether it should renew its certificate.
+        """Gives the roots that a node is to trust, says whether it should renew its certificate, and where the hubs are.
         Allowed: spoke, app, admin.
         """
 
