@@ -240,6 +240,6 @@ def _is_judged(node: Node) -> bool:
 
 
 def _answered(nodes: Nodes, node: Node) -> Answered:
-    texts = [source.text for source in nodes.sources(node.subtask)]
-    texts += nodes.results(node.subtask).values()
-    return review.shown(node.subtask.id, node.subtask.instruction, node.output or "", texts)
+    subtask = node.subtask
+    texts = [source.text for source in nodes.sources(subtask)]
+    return review.shown(subtask.id, subtask.instruction, node.output or "", texts, nodes.results(subtask))

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from hub.core.delegation import quotes
-from hub.core.delegation.prompts import Answered
+from hub.core.delegation.prompts import Answered, filled
 from hubspoke.errors import InvalidOutput
 from hubspoke.types import SubtaskId, Verdict, VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hub.core.delegation.prompts import Family, Told
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 ROUNDS_MAX: Final = 2
 """Reviews of one subtask: what is still not right then, the big model does itself."""
 
 SHOWN_BYTES: Final = 480
 """Of each answer; the middle of a longer one is left out."""
+
+RESULT_BYTES: Final = 160
+"""Of each result that an instruction names."""
 
 GOAL_BYTES: Final = 240
 """Of the goal: what matters of it stands in the instructions."""
@@ -59,10 +65,21 @@ SCHEMA: Final = json.dumps(
 """What a reviewer has to write. The reason comes first, so that the verdict follows from it."""
 
 
-def shown(id: SubtaskId, instruction: str, output: str, sources: Sequence[str] = ()) -> Answered:  # noqa: A002
-    """Give what a reviewer is to see of a subtask: what it quotes with its surroundings, and never whole texts."""
-    evidence = quotes.evidence(output, sources, EVIDENCE_CHARS_MAX)
-    return Answered(id, _cut(instruction, SHOWN_BYTES), _cut(output, SHOWN_BYTES), evidence)
+def shown(
+    id: SubtaskId,  # noqa: A002
+    instruction: str,
+    output: str,
+    sources: Sequence[str] = (),
+    results: Mapping[str, str] = NOTHING,
+) -> Answered:
+    """Give what a reviewer is to see of a subtask: what it quotes with its surroundings, and never whole texts.
+
+    *results* are those of the subtasks before it: where the instruction names one, the reviewer has to know it.
+    """
+    named = {name: _cut(text, RESULT_BYTES) for name, text in results.items()}
+    asked, _ = filled(instruction, named)
+    evidence = quotes.evidence(output, [*sources, *results.values()], EVIDENCE_CHARS_MAX)
+    return Answered(id, _cut(asked, SHOWN_BYTES), _cut(output, SHOWN_BYTES), evidence)
 
 
 def needs_review(output: str, *, not_found_allowed: bool) -> bool:

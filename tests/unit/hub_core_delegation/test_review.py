@@ -9,6 +9,7 @@ from hub.core.delegation.review import (
     BATCH_BYTES_MAX,
     EVIDENCE_CHARS_MAX,
     REASON_CHARS_MAX,
+    RESULT_BYTES,
     SHOWN_BYTES,
     after,
     batches,
@@ -96,6 +97,12 @@ def test_a_reviewer_sees_excerpts_and_what_stands_around_a_quote():
     assert "bytes left out" in answered.output
     assert "the meeting is on Friday" in answered.evidence[0]
     assert sum(map(len, answered.evidence)) <= EVIDENCE_CHARS_MAX
+
+
+def test_a_reviewer_sees_what_an_instruction_was_about():
+    results = {"a": "abc", "b": "x" * 50_000}
+    assert shown(A, "upper {a}", "ABC", results=results).instruction == "upper abc"
+    assert len(shown(A, "upper {b}", "ABC", results=results).instruction) < RESULT_BYTES + 50
 
 
 def test_nothing_found_needs_no_review_where_that_is_allowed():
