@@ -37,6 +37,9 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 TIMEOUT_S = 180
 
+RUNNING: list[ChaosMesh] = []
+"""The mesh that runs now, if one does: tests share it until one of them fails, or others than ours follow."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out all but a few cases, unless few were asked for, or all."""
@@ -86,13 +89,25 @@ def url(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "sqlite" else request.getfixturevalue("server").database()
 
 
-@pytest.fixture(scope="session")
-def meshes(template: Path, url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ChaosMesh]]:
-    """The mesh that runs now, if one does: tests share it until one of them fails."""
-    running: list[ChaosMesh] = []
-    yield running
-    for mesh in running:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End the mesh when others follow, who need the machine for themselves."""
+    if nextitem is None or HERE not in nextitem.path.parents:
+        end()
+
+
+def end() -> None:
+    """End the mesh that runs, if one does."""
+    for mesh in RUNNING:
         mesh.end()
+    RUNNING.clear()
+
+
+@pytest.fixture(scope="session")
+def meshes(template: Path, url: str) -> Iterator[list[ChaosMesh]]:
+    """Give the mesh that runs now, if one does; each kind of journal has its own."""
+    yield RUNNING
+    end()
 
 
 @pytest.fixture
