@@ -32,7 +32,9 @@ from hubspoke.types import (
     LoadPlan,
     Model,
     ModelState,
+    Started,
     Usage,
+    Waiting,
 )
 from hubspoke.wire import answers, enums, inventory, times
 from pki.address import Host
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     import grpc
 
     from hubspoke.clock import Clock
-    from hubspoke.types import SpokeState, SpokeStatus
+    from hubspoke.types import EmbedEvent, Event, SpokeState, SpokeStatus
     from tests.fakes.hub import MeshOnDisk
 
 WAIT_S = 10.0
@@ -345,3 +347,9 @@ def _now() -> datetime:
 def text_of(events: list[object]) -> str:
     """Give the text of an answer."""
     return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+async def begins(events: AsyncIterator[Event] | AsyncIterator[EmbedEvent]) -> None:
+    """Read until the answer has begun: an app may be told to wait when the hub has yet to hear of a slot that was opened."""
+    while not isinstance(event := await anext(events), Started):
+        assert isinstance(event, Waiting)

@@ -11,6 +11,7 @@ from hubspoke.types import Capability, Embeddings, EmbedRequest, Finished, Start
 from hubspoke.wire import requests
 from tests.fakes.engine import FakeEngine, a_model
 from tests.fakes.real_agent import an_agent
+from tests.fakes.real_hub import begins
 
 if TYPE_CHECKING:
     from tests.fakes.real_hub import RealHub
@@ -66,7 +67,7 @@ async def test_a_spoke_that_fails_before_any_vector_is_replaced_by_another(hub: 
 async def test_a_spoke_that_is_lost_in_the_middle_ends_the_call(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", EMBEDDER, slots=1) as den:
         events = aiter(app.embed_stream(EmbedRequest("embedder", ("a", "b"))))
-        assert isinstance(await anext(events), Started)
+        await begins(events)
         assignment = await den.slots[0].assignment()
         assert requests.embed_from_bytes(assignment.request)[0].inputs == ("a", "b")
         await den.slots[0].vectors(assignment.attempt, Embeddings(0, ((1.0, 0.0),)))

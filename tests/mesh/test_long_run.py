@@ -15,14 +15,14 @@ from hub.core.registry import HEARTBEAT_S, LEASE_S, SILENCE_S
 from hub.dispatch.journey import REQUEST_BYTES_MAX
 from hubspoke.channel import MESSAGE_BYTES_MAX
 from hubspoke.errors import NoSpoke, QueueFull, RequestTooLarge, SpokeLost
-from hubspoke.types import Delta, Message, Request, Speaker, SpokeState, Started, Waiting
+from hubspoke.types import Delta, Message, Request, Speaker, SpokeState, Waiting
 from hubspoke.wire import requests
 from pki.identity import Role
 from tests.fakes.clock import MovableClock
 from tests.fakes.engine import FakeEngine
 from tests.fakes.engine import a_model as an_engines_model
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import WAIT_S, a_model, an_inventory, real_hub, started_again
+from tests.fakes.real_hub import WAIT_S, a_model, an_inventory, begins, real_hub, started_again
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_lease_that_is_not_renewed_ends_with_all_that_runs_on_it(
     hub: RealHub, clock: MovableClock
 ) -> None:
     async with hub.app() as app, hub.spoke("den", slots=1) as den, aclosing(app.infer(HELLO)) as events:
-        assert isinstance(await anext(events), Started)
+        await begins(events)
         assignment = await den.slots[0].assignment()
         await den.slots[0].delta(assignment.attempt, "Once upon")
         assert await anext(events) == Delta("Once upon", tokens=0)
@@ -153,6 +153,9 @@ async def test_a_request_that_is_too_large_is_refused_and_costs_no_stream(hub: R
         for excess in (1, MESSAGE_BYTES_MAX - REQUEST_BYTES_MAX):
             with pytest.raises(RequestTooLarge, match=f"{REQUEST_BYTES_MAX}"):
                 await app.answer(a_request_of(REQUEST_BYTES_MAX + excess))
+            await (
+                den.beat()
+            )  # large messages take their time, and a spoke that says nothing for that long is lost
         asked = asyncio.create_task(app.answer(a_request_of(REQUEST_BYTES_MAX)))
         assert len((await den.slots[0].answer("all of it")).request) == REQUEST_BYTES_MAX
         assert (await asked).text == "all of it"
