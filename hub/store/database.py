@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from hub.store import moving
 from hub.store.hubs import lock_for_this_transaction
+from hub.store.server import with_settings
 from hubspoke.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 5.0
 """How long a write waits for another process that has the database open, or for another hub."""
-
-HUNG_MS: Final = 5_000
-"""A hub that hangs in the middle of a transaction keeps the others waiting for so long."""
 
 SCHEMA: Final = 1
 """Counts the changes that a database of before does not go with. New tables are none: they are made where they lack."""
@@ -55,10 +53,8 @@ class Database:
 
         As in a file, each transaction is alone: what decides who gets in reads before it writes.
         """
-        limits = (
-            f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1_000)} -c idle_in_transaction_session_timeout={HUNG_MS}"
-        )
-        engine = sa.create_engine(url.update_query_dict({"options": limits}), pool_pre_ping=True)
+        limited = with_settings(url, {"lock_timeout": int(LOCK_TIMEOUT_S * 1_000)})
+        engine = sa.create_engine(limited, pool_pre_ping=True)
         sa.event.listen(engine, "begin", _be_alone)
         return await cls._made(engine, partial(moving.prepare, SCHEMA, METADATA, file))
 

@@ -18,15 +18,6 @@ LOCK_CLASS: Final = 7443
 SILENT_S: Final = 8.0
 """A hub that has not beaten for so long is taken for gone."""
 
-_SETTINGS: Final = {
-    # Else the server would keep the locks of a machine that was switched off for two hours.
-    "tcp_keepalives_idle": "4",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    # A beat has no need to outlive a loss of power.
-    "synchronous_commit": "off",
-}
-
 _LEAD: Final = "lead of the mesh"
 """A lock that no hub can have for its name: names have no spaces."""
 
@@ -95,8 +86,9 @@ class Seat:
         with ExitStack() as closing:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             closing.callback(connection.close)
-            for name, value in _SETTINGS.items():
-                connection.exec_driver_sql(f"SET {name} = {value}")
+            connection.exec_driver_sql(
+                "SET synchronous_commit = off"
+            )  # a beat need not outlive a loss of power
             if not connection.execute(_try_lock(self._name)).scalar():
                 raise NameTaken
             _make_tables(connection)

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from hubspoke.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hub.config import DatabaseConfig
 
 DRIVER: Final = "postgresql+psycopg"
@@ -22,6 +24,17 @@ LOST_AFTER: Final = {
     "tcp_user_timeout": "6000",
 }
 """A server that is cut off is given up after 11 s, and what was sent to it after 6, and not after hours."""
+
+HUNG_MS: Final = 5_000
+"""A hub that hangs, or was cut off, in the middle of a transaction keeps what it has locked for so long."""
+
+_OF_THE_SERVER: Final = {
+    "idle_in_transaction_session_timeout": HUNG_MS,
+    # Else it would keep the locks of a machine that was switched off for two hours.
+    "tcp_keepalives_idle": 4,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+}
 
 
 def server_url(told: DatabaseConfig) -> sa.URL:
@@ -38,5 +51,15 @@ def server_url(told: DatabaseConfig) -> sa.URL:
         )
     if told.password_file:
         url = url.set(password=Path(told.password_file).read_text(encoding="utf-8").strip())
-    timeout = {"connect_timeout": str(CONNECT_TIMEOUT_S)}
-    return url.set(drivername=DRIVER).update_query_dict({**LOST_AFTER, **timeout})
+    return with_settings(url.set(drivername=DRIVER), _OF_THE_SERVER).update_query_dict(
+        {**LOST_AFTER, "connect_timeout": str(CONNECT_TIMEOUT_S)}
+    )
+
+
+def with_settings(url: sa.URL, settings: Mapping[str, int]) -> sa.URL:
+    """Have the server set *settings* for whoever connects by *url*, beside what stands there."""
+    before = url.query.get("options", "")
+    told = [before] if isinstance(before, str) else [*before]
+    return url.update_query_dict(
+        {"options": " ".join((*told, *(f"-c {name}={value}" for name, value in settings.items()))).strip()}
+    )

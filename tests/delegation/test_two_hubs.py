@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from hubspoke.admin import AdminClient
 from hubspoke.clock import SystemClock
@@ -19,6 +20,7 @@ from pki.succession import RootKey, prepare
 from spoke.agent import Agent
 from spoke.gpu.none import NoGpus
 from spoke.link.machine import Machine
+from tests.fakes.cable import cable
 from tests.fakes.delegating import A, B, C, asked, is_dense, planned, until
 from tests.fakes.engine import Gate
 from tests.fakes.hub_process import hub_process, stand_by
@@ -129,6 +131,33 @@ async def test_a_hub_that_hangs_loses_the_lead_and_stands_by_when_it_is_back(
         await second.kill()
         await first.listens()
         assert (await mesh.delegations.get(info.id)).result == "three one two"
+    assert set(engine.ended.values()) == {1}
+
+
+async def test_a_hub_that_is_cut_off_from_the_database_stops_before_the_other_one_begins(
+    tmp_path: Path, server: Postgres
+):
+    """K6: its spokes are there all the while, and it must not go on with them."""
+    gate, url = Gate(), sa.make_url(server.database())
+    engine = ReplyingEngine(replies=lambda prompt: (gate, prompt) if prompt == "two" else prompt)
+    assert url.port is not None
+    async with (
+        cable(url.port) as line,
+        hub_process(tmp_path, journal=str(url.set(port=line.port))) as first,
+        stand_by(first, "tower", str(url)) as second,
+    ):
+        await knows(first.admin, second)
+        async with spoke(first, "den", engine), first.app() as mesh:
+            info = await mesh.delegations.hand_over(WORK)
+            await gate.reached.wait()
+            line.cut()
+            await until_shut(first)
+            assert not await second.is_listening()
+            await second.listens()
+            gate.open()
+            assert (await until(mesh, info.id, DelegationState.SUCCEEDED)).result == "three one two"
+            line.mend()
+            assert not await first.is_listening()
     assert set(engine.ended.values()) == {1}
 
 

@@ -103,12 +103,12 @@ async def hub_process(
 
 
 @asynccontextmanager
-async def stand_by(hub: HubProcess, name: str) -> AsyncIterator[HubProcess]:
-    """Make keys for one more hub beside *hub*, and run it; it shares the journal."""
+async def stand_by(hub: HubProcess, name: str, journal: str = "") -> AsyncIterator[HubProcess]:
+    """Make keys for one more hub beside *hub*, and run it; it shares the journal, which it may reach in another way."""
     files = HubFiles(hub.directory / name / "hub")
     add_hub(hub.made.hub, files, NodeName(name), (parse_host("localhost"),), now=SystemClock().now())
     other = HubProcess(hub.directory, MeshOnDisk(files, hub.admin), Ports(*free_ports(2)))
-    other.orchestrator, other.journal = hub.orchestrator, hub.journal
+    other.orchestrator, other.journal = hub.orchestrator, journal or hub.journal
     await other.launch()
     try:
         yield other
