@@ -67,6 +67,7 @@ class Lead:
         # A thread of its own: whoever waits for the database elsewhere must not keep the hub from beating.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lead")
         self._beaten_at = 0.0
+        self._is_away = False  # the database, as far as was said
         self._others: tuple[HubRow, ...] = ()
 
     @property
@@ -165,6 +166,9 @@ class Lead:
     async def _beat(self) -> None:
         self._others = await self._in_thread(lambda: self._seat.beat(self._own))
         self._beaten_at = self._clock.monotonic()
+        if self._is_away:
+            self._is_away = False
+            log.info("database reached again", extra={"hub": self._own.name})
         newest = max((other.generation for other in self._others), default=0)
         if newest > self._own.generation:
             raise InvalidRequest(
@@ -173,7 +177,9 @@ class Lead:
             )
 
     async def _lost(self, error: Exception) -> None:
-        log.warning("database not reached", extra={"why": type(error).__name__})
+        if not self._is_away:
+            self._is_away = True
+            log.warning("database not reached", extra={"why": type(error).__name__})
         await self._in_thread(self._seat.drop)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
