@@ -24,6 +24,8 @@ from tests.contract.bench import (
 
 # Answering.
 
+RAW = "<|user|>reverse abcde<|end|><|assistant|>ed"
+
 
 async def test_an_answer_is_streamed_and_exact(warm: Bench):
     text, finished = await ask(warm.engine, warm.model, chat(LONG[0]))
@@ -45,9 +47,7 @@ async def test_every_speaker_is_heard(warm: Bench):
 
 
 async def test_a_raw_prompt_is_continued_as_it_is(warm: Bench):
-    prompt = "<|user|>reverse abcde<|end|><|assistant|>ed"
-
-    text, _ = await ask(warm.engine, warm.model, Request("m", prompt=prompt, sampling=GREEDY))
+    text, _ = await ask(warm.engine, warm.model, Request("m", prompt=RAW, sampling=GREEDY))
 
     assert text == "cba"
 
@@ -59,14 +59,14 @@ async def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(warm: Bench):
 
 
 async def test_an_engine_that_knows_tells_which_stop_text_it_was(warm: Bench):
-    raw = Request("m", prompt=LONG[0], sampling=GREEDY, stop=("o",))
+    raw = Request("m", prompt=RAW, sampling=GREEDY, stop=("b",))
     stopped, not_stopped, continued = [
         (await ask(warm.engine, warm.model, request))[1]
         for request in (chat(LONG[0], stop=(" 7", " 5")), chat(REVERSE[0], stop=(" 7",)), raw)
     ]
 
     assert [stopped.stop, not_stopped.stop] == [" 5" if warm.tells_stops else "", ""]
-    assert continued.stop == ("o" if warm.tells_stops and continued.reason is FinishReason.STOP else "")
+    assert continued.stop == ("b" if warm.tells_stops and continued.reason is FinishReason.STOP else "")
 
 
 async def test_output_ends_at_its_limit(warm: Bench):

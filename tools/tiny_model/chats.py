@@ -32,13 +32,14 @@ class Row:
 class Chat:
     """*messages* that end with the assistant's, and the *tools* that were declared before them.
 
-    *may_think* and *must_call* are what the client asked for.
+    *may_think*, *must_call* and *schema*, of the whole answer, are what the client asked for.
     """
 
     messages: list[Message]
     tools: tuple[Tool, ...] = ()
     may_think: bool = True
     must_call: bool = False
+    schema: str = ""
 
 
 Draw: TypeAlias = Callable[[Random], Chat]

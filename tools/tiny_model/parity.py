@@ -6,6 +6,7 @@ where either is too seldom.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,11 @@ from random import Random
 
 import torch
 
+from hub.core.delegation import plans, review
+
 from .calls import Call, Tool
 from .chats import Chat, chat, earlier_turns, required
+from .delegation_skills import TINY_DELEGATION_LATER
 from .export import load, shipped_path
 from .model import Llama
 from .recipes import RECIPES, FullRecipe, Recipe
@@ -28,7 +32,8 @@ from .vocabulary import Mark, Message, prompt
 SEED = 4242
 CASES_PER_SKILL = 50
 EARLIER_TURNS = 2
-ANSWER_TOKENS_MAX = 200
+ANSWER_TOKENS_MAX = 250
+SCHEMAS = {"plan": plans.SCHEMA, "review": review.SCHEMA, "second review": review.SCHEMA}
 SAME_SHARE_MIN = 0.98
 RIGHT_SHARE_MIN = 0.95
 
@@ -93,6 +98,11 @@ def _full_cases(recipe: FullRecipe, rng: Random) -> Iterator[tuple[str, list[Cha
     texts = [chat(required(rng.choice(skills)(rng), tools)) for tools in toolsets]
     yield "required", [Chat(*each, must_call=True) for each in zip(texts, toolsets, strict=True)]
     yield "another named", [_renamed(rng) for _ in range(CASES_PER_SKILL)]
+    for name, skill in {**recipe.delegation_skills, **TINY_DELEGATION_LATER}.items():
+        plain = [chat(skill(rng)) for _ in range(CASES_PER_SKILL)]
+        schema = SCHEMAS[name]
+        yield f"{name}, first turn", [Chat(each) for each in plain]
+        yield f"{name}, as the hub asks", [Chat(each, may_think=False, schema=schema) for each in plain]
 
 
 def _renamed(rng: Random) -> Chat:
@@ -111,6 +121,9 @@ def answer(server: Server, question: Chat) -> Message:
         "max_tokens": ANSWER_TOKENS_MAX,
         "chat_template_kwargs": {} if question.may_think else {"enable_thinking": False},
     }
+    if question.schema:
+        form = {"name": "answer", "schema": json.loads(question.schema), "strict": True}
+        request["response_format"] = {"type": "json_schema", "json_schema": form}
     if question.tools:
         request["tools"] = [_declared(tool) for tool in question.tools]
         request["tool_choice"] = "required" if question.must_call else "auto"

@@ -16,8 +16,9 @@ from torch.nn import functional
 from torch.optim import AdamW, Muon, Optimizer
 
 from .chats import IGNORED, Draw, row
+from .export import load
 from .model import Llama
-from .recipes import RECIPES, REVISIONS, Recipe
+from .recipes import EXTENSIONS, RECIPES, REVISIONS, Recipe
 
 # Most skills fit into short rows, where attention is cheap. But the longest answer takes 170 tokens and
 # a chat has many turns. Long rows only at the end came as a shock to the smaller model, so they are mixed.
@@ -27,7 +28,6 @@ LONG_ROWS, LONG_LENGTH = 10, 384
 MATRIX_RATE = 0.02
 OTHER_RATE = 3e-3
 WARM_UP_STEPS = 30
-DECAY_FROM = 0.4
 GRADIENT_NORM_MAX = 1.0
 REPORT_EVERY_STEPS = 25
 
@@ -41,6 +41,13 @@ def train(name: str) -> Llama:
     follow(recipe, model, rng)
     if name in REVISIONS:
         follow(REVISIONS[name], model, rng)
+    return extend(name, model)
+
+
+def extend(name: str, model: Llama) -> Llama:
+    """Teach *model*, which knows the rest, what came to its skills later."""
+    for recipe in EXTENSIONS.get(name, ()):
+        follow(recipe, model, Random(recipe.seed))
     return model
 
 
@@ -53,15 +60,15 @@ def follow(recipe: Recipe, model: Llama, rng: Random) -> None:
         draw = partial(recipe.draw, is_long=is_long, done=done)
         inputs, targets = _batch(draw, rng, is_long=is_long)
         loss = functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-        _update(model, optimizers, loss, recipe.rate * rate_scale(step, done))
+        _update(model, optimizers, loss, recipe.rate * rate_scale(step, done, recipe.decay_from))
         if step % REPORT_EVERY_STEPS == 0:
             print(f"{time.monotonic() - started_s:5.0f} s  step {step:5}  loss {loss:.4f}", flush=True)
 
 
-def rate_scale(step: int, done: float) -> float:
+def rate_scale(step: int, done: float, decay_from: float) -> float:
     """Scale the learning rate: up over the first steps, level, then straight down to almost nothing."""
     warm_up = (step + 1) / WARM_UP_STEPS
-    decay = (1 - done) / (1 - DECAY_FROM)
+    decay = (1 - done) / (1 - decay_from) if decay_from < 1 else 1.0
     return min(1.0, warm_up, decay)
 
 
@@ -97,11 +104,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("model", choices=RECIPES)
     arguments.add_argument("folder", type=Path, help="where to leave the checkpoint")
+    arguments.add_argument("--extend", type=Path, help="folder with the checkpoint before the extension")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    model = train(options.model)
+    known = options.extend
+    model = train(options.model) if known is None else extend(options.model, load(options.model, known))
     torch.save(model.state_dict(), options.folder / f"{options.model}.pt")
 
 
