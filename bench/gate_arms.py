@@ -11,8 +11,9 @@ from hub.core.delegation.cost import tokens
 from hub.core.delegation.families import family_of
 from hub.core.delegation.merges import Output
 from hub.core.delegation.prompts import Answered, Source
+from hub.core.delegation.review import Deed
 from hub.core.estimator import BYTES_PER_TOKEN
-from hubspoke.types import Merge, Mode, VerdictKind
+from hubspoke.types import Merge, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,10 +132,10 @@ class Run:
             told = review.prompt(family_of(self._meter.big), self._task.goal.text, batch)
             text = await self._meter.ask("", told, review.SCHEMA)
             for verdict in review.verdicts(text, [one.id for one in batch]):
-                kind = review.after(verdict, number)
-                if kind is VerdictKind.REDO:
+                deed = review.after(verdict, number)
+                if deed is Deed.REDO:
                     await self._work(by_id[verdict.subtask], verdict.reason, by_big=True)
-                elif kind is VerdictKind.REPAIR:
+                elif deed is Deed.REPAIR:
                     await self._work(by_id[verdict.subtask], verdict.reason)
                     again.append(by_id[verdict.subtask])
         return again

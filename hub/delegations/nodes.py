@@ -17,6 +17,7 @@ from hubspoke.types import (
     DelegationState,
     Merge,
     Problem,
+    SideEffect,
     Spent,
     SpokeId,
     SubtaskId,
@@ -68,6 +69,14 @@ class Node:
     spent: Spent = field(default_factory=Spent)
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether it stays as it is: it must not be done twice, or a person has decided."""
+        by_person = self.is_skipped or (
+            self.outcome is not None and self.outcome == Outcome(self.outcome.text)
+        )
+        return self.subtask.side_effect is SideEffect.NON_IDEMPOTENT or by_person
+
+    @property
     def output(self) -> str | None:
         """What it gave; `None` when it gave nothing."""
         if self.is_skipped:
@@ -91,6 +100,7 @@ class Nodes:
         self._parked = 0
         self.is_chosen_by_hub = False
         self.is_solo = False
+        self.graph = plans.graph_of(plan)
         self.of: dict[SubtaskId, Node] = {}
         for subtask in plan.subtasks:
             reserved = [steps.reserve(f"{subtask.id}/{number}") for number in range(REVISIONS_MAX)]
@@ -111,7 +121,7 @@ class Nodes:
 
     async def do_all(self) -> None:
         """Do all of them, those with the most behind them first; raise the error of one that fails if all are wanted."""
-        order = graph.order(plans.graph_of(self._plan), dict.fromkeys(self.of, 1.0))
+        order = graph.order(self.graph, dict.fromkeys(self.of, 1.0))
         await together(self._in_turn(self.of[SubtaskId(name)]) for name in order)
 
     async def again(self, name: SubtaskId, model: str, refused: Refused | None) -> None:
@@ -122,6 +132,12 @@ class Nodes:
         await self._done_by(node, model, refused)
         if node.output is None and before is not None:
             node.outcome = before
+
+    async def renew(self, name: SubtaskId) -> None:
+        """Do one over because what it builds on has changed: its output is one of another time."""
+        node = self.of[name]
+        await self._say(node, f"renewing/{node.revision}", SubtaskState.REPAIRING)
+        await self._done_or_left_out(node)
 
     async def say(self, name: SubtaskId, key: str, state: SubtaskState) -> None:
         """Write that a subtask stands otherwise now."""
@@ -142,12 +158,15 @@ class Nodes:
     async def _in_turn(self, node: Node) -> None:
         for name in node.subtask.depends_on:
             await self.of[name].done.wait()
+        await self._done_or_left_out(node)
+        node.done.set()
+
+    async def _done_or_left_out(self, node: Node) -> None:
         if any(self.of[name].output is None for name in node.subtask.depends_on):
             node.outcome = Outcome(reason=NotAcceptable.reason, message="what it needs could not be done")
-            await self._say(node, "skipped", SubtaskState.SKIPPED)
+            await self._say(node, f"left_out/{node.revision}", SubtaskState.SKIPPED)
         else:
             await self._done_by(node, node.subtask.model, None)
-        node.done.set()
 
     async def _done_by(self, node: Node, model: str, refused: Refused | None) -> None:
         """Do *node* until there is an output, a failure, or somebody who leaves it out."""

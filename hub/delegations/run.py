@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from hub.core.delegation import graph, merges, plans, review
 from hub.core.delegation.merges import Output
 from hub.core.delegation.prompts import Answered
-from hub.delegations.doing import Doer, Refused
+from hub.delegations.doing import Doer
 from hub.delegations.ledger import Ledger, problem_of
-from hub.delegations.nodes import Aborted, Nodes, together
+from hub.delegations.nodes import Aborted, Nodes
 from hub.delegations.orchestrating import Orchestrator, Planned
+from hub.delegations.reviewing import Reviewing
 from hub.journal.rows import Over, Taken, parked_key
 from hubspoke import types
 from hubspoke.errors import (
@@ -25,17 +26,13 @@ from hubspoke.errors import (
     from_reason,
 )
 from hubspoke.types import (
-    Check,
     DelegationState,
     Goal,
     Merge,
     Mode,
     Review,
-    Reviewed,
     SubtaskId,
-    SubtaskState,
     Verb,
-    VerdictKind,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
     from hub.delegations.nodes import Node
     from hub.journal.journal import Steps
     from hub.journal.rows import Kept
-    from hubspoke.types import DelegationId, Plan, Verdict
+    from hubspoke.types import DelegationId, Plan
 
 STARTS_MAX: Final = 4
 """How often a delegation is begun of which nothing comes before a person has to look at it."""
@@ -124,7 +121,14 @@ class Run:
         await self._ledger.stands("running", DelegationState.RUNNING)
         await nodes.do_all()
         if self._is_reviewed(planned.mode):
-            await self._review(nodes)
+            reviewing = Reviewing(
+                self._orchestrator,
+                self._ledger,
+                nodes,
+                goal=self._goal(),
+                steps=self._review_steps[: self._work.limits.review_rounds_max],
+            )
+            await reviewing.go()
         await self._ledger.stands("merging", DelegationState.MERGING)
         result = await self._merged(nodes, planned.plan)
         if len(result.encode()) > RESULT_BYTES_MAX:
@@ -164,37 +168,6 @@ class Run:
             return self._work.review is Review.ALWAYS
         return isinstance(self._work.task, Goal) and mode is not Mode.SOLO
 
-    async def _review(self, nodes: Nodes) -> None:
-        rounds_max = self._work.limits.review_rounds_max
-        settled: set[str] = set()
-        for number in range(1, rounds_max + 1):
-            judged = [node for name, node in nodes.of.items() if name not in settled and _is_judged(node)]
-            if not judged:
-                return
-            await self._ledger.stands(f"reviewing/{number}", DelegationState.REVIEWING)
-            answered = [_answered(nodes, node) for node in judged]
-            look = partial(self._orchestrator.review, self._goal(), number, answered)
-            encoded = await self._review_steps[number - 1].run(look)
-            verdicts = await self._orchestrator.reviewed(encoded, answered)
-            await self._ledger.happened(f"reviewed/{number}", Reviewed(number, verdicts))
-            await self._ledger.stands(f"repairing/{number}", DelegationState.RUNNING)
-            await together(self._follow(nodes, verdict, number, rounds_max) for verdict in verdicts)
-            settled |= {verdict.subtask for verdict in verdicts if verdict.kind is not VerdictKind.REPAIR}
-
-    async def _follow(self, nodes: Nodes, verdict: Verdict, number: int, rounds_max: int) -> None:
-        node = nodes.of[verdict.subtask]
-        is_good = verdict.kind is VerdictKind.ACCEPT
-        if number == 1 and node.outcome is not None:
-            self._orchestrator.learn(node.subtask, node.outcome.model_key, accepted=is_good)
-        refused = Refused(node.output or "", verdict.reason)
-        match review.after(verdict, number, rounds_max):
-            case VerdictKind.ACCEPT:
-                await nodes.say(verdict.subtask, f"accepted/{number}", SubtaskState.ACCEPTED)
-            case VerdictKind.REPAIR:
-                await nodes.again(verdict.subtask, node.subtask.model, refused)
-            case VerdictKind.REDO:
-                await nodes.again(verdict.subtask, "", refused)
-
     async def _merged(self, nodes: Nodes, plan: Plan) -> str:
         ends = [nodes.of[SubtaskId(name)] for name in graph.ends(plans.graph_of(plan))]
         outputs = _outputs(ends)
@@ -229,17 +202,3 @@ class Run:
 
 def _outputs(nodes: Iterable[Node]) -> list[Output]:
     return [Output(node.subtask.id, node.output) for node in nodes if node.output is not None]
-
-
-def _is_judged(node: Node) -> bool:
-    """Whether somebody else than the orchestrator has done *node*, and there is something to judge."""
-    outcome = node.outcome
-    if outcome is None or not outcome.is_good or outcome.by_orchestrator or node.is_skipped:
-        return False
-    return review.needs_review(outcome.text, not_found_allowed=Check.FOUND not in node.subtask.checks)
-
-
-def _answered(nodes: Nodes, node: Node) -> Answered:
-    subtask = node.subtask
-    texts = [source.text for source in nodes.sources(subtask)]
-    return review.shown(subtask.id, subtask.instruction, node.output or "", texts, nodes.results(subtask))

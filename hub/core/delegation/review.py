@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +64,19 @@ SCHEMA: Final = json.dumps(
     separators=(",", ":"),
 )
 """What a reviewer has to write. The reason comes first, so that the verdict follows from it."""
+
+
+class Deed(Enum):
+    """What becomes of a subtask after a review."""
+
+    LEAVE = "leave"
+    ACCEPT = "accept"
+    REPAIR = "repair"
+    """It is done over with the reviewer's reason."""
+    REDO = "redo"
+    """The reviewer's own model does it."""
+    RENEW = "renew"
+    """It is done as before, of what has become of the things that it builds on."""
 
 
 def shown(
@@ -126,11 +140,19 @@ def verdicts(text: str, asked: Sequence[SubtaskId]) -> tuple[Verdict, ...]:
     return tuple(found.get(name, Verdict(name, VerdictKind.REPAIR, silence)) for name in asked)
 
 
-def after(verdict: Verdict, rounds: int, rounds_max: int = ROUNDS_MAX) -> VerdictKind:
-    """Say what to do after the review number *rounds* of a subtask, from 1 on: with the last one all repairs end."""
-    if verdict.kind is VerdictKind.REPAIR and rounds >= rounds_max:
-        return VerdictKind.REDO
-    return verdict.kind
+def after(
+    verdict: Verdict | None, rounds: int, rounds_max: int = ROUNDS_MAX, *, is_stale: bool = False
+) -> Deed:
+    """Say what to do with a subtask after the review number *rounds*, from 1 on: with the last one all repairs end.
+
+    *verdict* is `None` when it was not judged; *is_stale*: what it builds on has changed since it was done.
+    """
+    if verdict is None or verdict.kind is VerdictKind.ACCEPT:
+        if is_stale:
+            return Deed.RENEW
+        return Deed.LEAVE if verdict is None else Deed.ACCEPT
+    is_last = verdict.kind is VerdictKind.REDO or rounds >= rounds_max
+    return Deed.REDO if is_last else Deed.REPAIR
 
 
 def _verdict(value: object) -> Verdict:

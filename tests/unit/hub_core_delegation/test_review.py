@@ -11,6 +11,7 @@ from hub.core.delegation.review import (
     REASON_CHARS_MAX,
     RESULT_BYTES,
     SHOWN_BYTES,
+    Deed,
     after,
     batches,
     needs_review,
@@ -84,10 +85,27 @@ def test_the_schema_has_the_reason_before_the_verdict():
 
 
 def test_repairs_end_with_the_last_round():
-    assert after(Verdict(A, REPAIR), rounds=1) is REPAIR
-    assert after(Verdict(A, REPAIR), rounds=2) is REDO
-    assert after(Verdict(A, REPAIR), rounds=1, rounds_max=1) is REDO
-    assert after(Verdict(A, ACCEPT), rounds=2) is ACCEPT
+    assert after(Verdict(A, REPAIR), rounds=1) is Deed.REPAIR
+    assert after(Verdict(A, REPAIR), rounds=2) is Deed.REDO
+    assert after(Verdict(A, REPAIR), rounds=1, rounds_max=1) is Deed.REDO
+    assert after(Verdict(A, ACCEPT), rounds=2) is Deed.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("verdict", "deed"),
+    [
+        (None, Deed.RENEW),
+        (Verdict(A, ACCEPT), Deed.RENEW),
+        (Verdict(A, REPAIR), Deed.REPAIR),
+        (Verdict(A, REDO), Deed.REDO),
+    ],
+)
+def test_what_builds_on_something_else_now_is_done_over(verdict: Verdict | None, deed: Deed):
+    assert after(verdict, rounds=1, is_stale=True) is deed
+
+
+def test_what_nobody_judged_stays_as_it_is():
+    assert after(None, rounds=1) is Deed.LEAVE
 
 
 def test_a_reviewer_sees_excerpts_and_what_stands_around_a_quote():
