@@ -42,7 +42,7 @@ async def delegations_of(
     settling = Settling(opened.journal, held)
     desk = Desk(opened.journal, asker, settling, sessions, place.clock, told.roles.orchestrator)
     delegations = Delegations(desk, opened)
-    held.on_brought(delegations.brought)
+    held.on_brought(settling.brought)
     try:
         yield delegations
     finally:

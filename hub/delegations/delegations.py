@@ -33,16 +33,7 @@ if TYPE_CHECKING:
     from hub.delegations.desk import Desk
     from hub.journal.engine import Engine
     from hub.journal.opening import Opened
-    from hubspoke.types import (
-        DelegationEvent,
-        DelegationInfo,
-        DelegationState,
-        HeldTask,
-        SpokeId,
-        SubtaskId,
-        Verb,
-        Work,
-    )
+    from hubspoke.types import DelegationEvent, DelegationInfo, DelegationState, SubtaskId, Verb, Work
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +62,7 @@ class Delegations:
         self._opened = opened
         self._engine: Engine | None = None
         self._new: list[DelegationId] = []
-        self._news = asyncio.Event()
+        self._news = desk.settling.news
         self._purged_at = 0.0
         self._look_at = 0.0
         self._begun_at = desk.clock.monotonic()
@@ -170,11 +161,6 @@ class Delegations:
             except StoreFailed:
                 await asyncio.sleep(LOOK_S)
                 self._news.set()
-
-    def brought(self, spoke: SpokeId, held: Iterable[HeldTask]) -> None:
-        """Look soon for what a spoke has brought into its session and may forget."""
-        self._desk.settling.note(spoke, [one.task.key for one in held])
-        self._news.set()
 
     def let_watchers_go(self) -> None:
         """End what is watched: the hub stops, and whoever watches goes on when it is back."""

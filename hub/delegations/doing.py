@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -196,7 +197,9 @@ class Doer:
             only=only,
             excluded=frozenset(state.excluded - {only}),
         )
-        told = await self._desk.asker.ask(question, _Hearer(job, state))
+        told = await self._desk.asker.ask(
+            question, _Hearer(job, state, partial(self._desk.settling.given, key))
+        )
         fault = job.fault(told.text)
         if fault:
             state.refused = Refused(told.text, fault)
@@ -233,14 +236,16 @@ class Doer:
 class _Hearer:
     """Hears how a try comes along."""
 
-    def __init__(self, job: Job, state: _State) -> None:
+    def __init__(self, job: Job, state: _State, given: Callable[[SpokeId], None]) -> None:
         self._job = job
         self._state = state
+        self._given = given
 
     async def started(self, spoke: SpokeId, model: str) -> None:
         """Note who has it."""
         self._state.last = spoke
         self._state.away_since = None
+        self._given(spoke)
         await self._job.started(spoke, model, self._state.tries)
 
     def progressed(self, spoke: SpokeId, tokens: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from hub.journal.journal import Journal
     from hub.relay.held import HeldTasks
+    from hubspoke.types import HeldTask
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +28,36 @@ class Settling:
         self._held = held
         # Of what runs here alone, so there are no more of them than subtasks of open delegations.
         self._settled: defaultdict[DelegationId, set[TaskKey]] = defaultdict(set)
-        self._brought: dict[SpokeId, tuple[TaskKey, ...]] = {}
+        self._given: defaultdict[DelegationId, dict[TaskKey, SpokeId]] = defaultdict(dict)
+        self._brought: dict[SpokeId, frozenset[TaskKey]] = {}
+        self.news = asyncio.Event()
+        """Set when there is something to `look` at."""
+
+    def given(self, key: TaskKey, spoke: SpokeId) -> None:
+        """Note who works on a task."""
+        self._given[_delegation_of(key)][key] = spoke
 
     def settle(self, key: TaskKey, spoke: str) -> None:
         """Let *spoke* forget a task whose answer is kept."""
         self._settled[_delegation_of(key)].add(key)
+        self._given[_delegation_of(key)].pop(key, None)
         self._held.settle(SpokeId(spoke), key)
 
     def is_over(self, delegation: DelegationId) -> None:
-        """Forget what was settled of a delegation: from now on the journal says that it has ended."""
-        self._settled.pop(delegation, None)
+        """Forget what was settled of a delegation: from now on the journal says that it has ended.
 
-    def note(self, spoke: SpokeId, keys: Iterable[TaskKey]) -> None:
-        """Note what *spoke* has brought, for the next `look`."""
-        self._brought[spoke] = tuple(keys)
+        What spokes still hold of it is looked at once more.
+        """
+        self._settled.pop(delegation, None)
+        for key, spoke in self._given.pop(delegation, {}).items():
+            self._note(spoke, [key])
+        for spoke, keys in self._held.all():
+            if theirs := [key for key in keys if _delegation_of(key) == delegation]:
+                self._note(spoke, theirs)
+
+    def brought(self, spoke: SpokeId, held: Iterable[HeldTask]) -> None:
+        """Have it looked at soon what a spoke has brought into its session."""
+        self._note(spoke, [one.task.key for one in held])
 
     async def look(self) -> None:
         """Settle what was brought and is not wanted any more; raise StoreFailed, after which `look` can be tried again."""
@@ -48,12 +66,16 @@ class Settling:
             try:
                 unended = await self._journal.unended({_delegation_of(key) for key in keys})
             except StoreFailed:
-                self._brought.setdefault(spoke, keys)
+                self._note(spoke, keys)
                 raise
             unwanted = [key for key in keys if not self._is_wanted(key, unended)]
             if unwanted:
                 log.info("leftovers settled", extra={"spoke": spoke, "tasks": len(unwanted)})
                 self._held.settle(spoke, *unwanted)
+
+    def _note(self, spoke: SpokeId, keys: Iterable[TaskKey]) -> None:
+        self._brought[spoke] = self._brought.get(spoke, frozenset()).union(keys)
+        self.news.set()
 
     def _is_wanted(self, key: TaskKey, unended: frozenset[DelegationId]) -> bool:
         delegation = _delegation_of(key)

@@ -47,6 +47,10 @@ class HeldTasks:
             return None
         return brought.tasks if brought.session == known.session else None
 
+    def all(self) -> tuple[tuple[SpokeId, tuple[TaskKey, ...]], ...]:
+        """Give what every spoke that is connected held when its session began, as `of` does."""
+        return tuple((spoke, tuple(self.of(spoke) or ())) for spoke in self._brought)
+
     def settle(self, spoke: SpokeId, *keys: TaskKey) -> None:
         """Let *spoke*, and whoever else has brought them, forget the results of tasks, and stop what runs of them.
 

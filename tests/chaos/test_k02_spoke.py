@@ -11,6 +11,7 @@ import pytest
 from hubspoke.types import DelegationState
 from tests.chaos import checks
 from tests.chaos.mesh import Watching, hand_over
+from tests.chaos.processes import until
 from tests.chaos.works import Part, planned, result_of
 from tests.fakes.pauses import pause
 
@@ -35,6 +36,7 @@ async def done(mesh: ChaosMesh, work: Work, result: str) -> AsyncIterator[None]:
         last = await ending
     assert (last.state, last.result) == (DelegationState.SUCCEEDED, result)
     assert checks.is_dense(watching.events)
+    await until(lambda: mesh.results == [], "spokes to forget what nobody wants any more")
 
 
 @pytest.mark.parametrize("point", ["assigned", "stored", "settling"])

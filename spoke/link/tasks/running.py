@@ -155,7 +155,15 @@ class Tasks:
             pieces=_joined(running.pieces),
             ending=ending,
         )
-        if await asyncio.to_thread(self._results.save, result):
+        saving = asyncio.create_task(asyncio.to_thread(self._results.save, result))
+        try:
+            is_kept = await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            if running.is_called_off:  # and the thread goes on
+                await asyncio.wait({saving})
+                await asyncio.to_thread(self._results.forget, running.task.key)
+            raise
+        if is_kept:
             self._done[running.task.key] = result
             await self._make_room()
 
