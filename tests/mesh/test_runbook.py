@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.cli.admin import reissue
+from hub.config import DatabaseConfig
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.client import MeshClient
@@ -87,6 +88,6 @@ async def test_a_mesh_that_was_off_for_a_year_takes_an_admin_and_tokens_and_noth
     async with hub_of(made, tmp_path, FREE_PORTS, SystemClock()) as hub:
         with pytest.raises(Unauthenticated, match="more than 90 days ago"):
             await valid_identity(made.admin, SystemClock())
-        await reissue(made.hub, made.admin)
+        await reissue(DatabaseConfig(), made.hub, made.admin)
         files = await hub.join("laptop", Role.APP)
         assert await works(files)

@@ -21,7 +21,7 @@ from tests.fakes.real_hub import OTHER_DIGEST, WAIT_S, a_model, an_inventory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hubspoke.types import SpokeStatus
+    from hubspoke.types import Model, SpokeStatus
     from tests.fakes.real_hub import RealHub, ScriptedSlot, ScriptedSpoke
 
 HELLO = Request("tiny", (Message(Speaker.USER, "hello"),))
@@ -84,10 +84,19 @@ async def test_the_end_of_an_answer_that_a_goodbye_has_overtaken_is_not_lost(hub
         assert await slot.call.read() is grpc.aio.EOF
 
 
+async def opened(hub: RealHub, den: ScriptedSpoke, *models: Model) -> tuple[ScriptedSlot, ScriptedSlot]:
+    """Register two slots, and open one after the other: the hub gives work to the one that was idle last."""
+    await den.register(an_inventory(*models), 2)
+    await den.beat()
+    first = await den.open(0)
+    await hub.is_listed("den", 1)
+    return first, await den.open(1)
+
+
 async def test_a_draining_spoke_ends_its_work_and_gets_no_more(hub: RealHub) -> None:
-    async with hub.app() as app, hub.spoke("den", slots=2) as den:
+    async with hub.app() as app, hub.spoke("den", slots=0) as den:
+        _, slot = await opened(hub, den, a_model())
         first = asyncio.create_task(app.answer(HELLO))
-        slot = den.slots[1]  # the one that was idle last
         assignment = await slot.assignment()
         await den.beat(draining=True)
         assert (await status_of(hub, "den")).state is SpokeState.DRAINING
@@ -114,13 +123,13 @@ async def test_a_session_that_replaces_another_goes_on_with_its_answers_and_orde
     cold = a_model("big", digest="", loaded=False)
     async with (
         hub.app() as app,
-        hub.spoke("den", a_model(), cold) as den,
+        hub.spoke("den", slots=0) as den,
         AdminClient(hub.admin.directory) as admin,
     ):
+        idle, busy = await opened(hub, den, a_model(), cold)
         loading = asyncio.create_task(anext(admin.load("big")))
         order = (await den.directives()).directives[0]
         asked = asyncio.create_task(app.answer(HELLO))
-        busy, idle = den.slots[1], den.slots[0]
         assignment = await busy.assignment()
         former, beats = den.session, den.beats
         async with hub.connected_again("den") as again:
