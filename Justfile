@@ -42,9 +42,9 @@ record-chat: setup
 demo-rotation *args: setup
     @python -m examples.demo_rotation "$@"
 
-# Run the tests; arguments go to pytest.
+# Run the tests, all of them in several processes; arguments go to pytest (`-n0` makes it one).
 test *args: setup
-    @pytest "$@"
+    @pytest -n auto --dist worksteal "$@"
 
 # Run the example programs and other vendors' clients against a mesh, and write docs/clients_matrix.md.
 clients *args: node
