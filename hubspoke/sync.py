@@ -114,19 +114,27 @@ class SyncMesh:
 
 
 class _Pull(Generic[T]):
-    """Reads events one by one. A reader that was interrupted has left the generator before it is closed."""
+    """Reads events one by one. Closing cancels a reader that is left waiting.
+
+    A Ctrl-C may hit its thread when the reading is on its way to the loop and nobody holds yet what could cancel it.
+    """
 
     def __init__(self, events: AsyncGenerator[T, None]) -> None:
         self._events = events
-        self._reading = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
 
     async def next(self) -> T | None:
-        async with self._reading:
+        self._reader = asyncio.current_task()
+        try:
             return await anext(self._events, None)
+        finally:
+            self._reader = None
 
     async def close(self) -> None:
-        async with self._reading:
-            await self._events.aclose()
+        if (reader := self._reader) is not None:
+            reader.cancel()
+            await asyncio.wait((reader,))
+        await self._events.aclose()
 
 
 class _LoopThread:

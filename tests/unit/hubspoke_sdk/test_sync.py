@@ -1,7 +1,10 @@
 import signal
+import sys
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -59,6 +62,34 @@ def interrupts(_request, hub: FakeHub):
     yield pb.InferResponse(delta=pb.Delta(text="Once upon"))
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     hub.cancelled.wait(WAIT_S)
+
+
+def test_a_reader_interrupted_before_it_waits_ends_the_call_at_the_hub(mesh: MeshOnDisk, app: NodeFiles):
+    hub = FakeHub(mesh.hub, hang)
+    with serve_mesh(hub) as address, SyncMesh(app.directory, [address]) as client:
+        with closing(client.infer(ASK)) as events:
+            next(events)
+            with tracing(interrupt_on_the_way), pytest.raises(KeyboardInterrupt):
+                next(events)
+        assert hub.cancelled.wait(WAIT_S)
+
+
+def interrupt_on_the_way(frame: FrameType, _event: str, _arg: object):
+    """Press Ctrl-C when the reading is with the loop, and what could cancel it has just come back."""
+    if frame.f_code.co_name == "call" and "future" in frame.f_locals:
+        sys.settrace(None)
+        raise KeyboardInterrupt
+    return interrupt_on_the_way
+
+
+@contextmanager
+def tracing(each_line) -> Iterator[None]:  # what `sys.settrace` takes
+    before = sys.gettrace()
+    sys.settrace(each_line)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def test_a_failed_start_leaves_no_thread_behind(tmp_path: Path):
