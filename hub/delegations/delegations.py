@@ -18,6 +18,7 @@ from hub.delegations.run import run
 from hub.journal.rows import New, Query, Resolution
 from hubspoke.errors import (
     InvalidRequest,
+    MeshError,
     NoOrchestrator,
     NoSpoke,
     StoreFailed,
@@ -82,12 +83,13 @@ class Delegations:
             deadline=deadline.timestamp(),
             executor=self._journal.executor,
         )
-        with suppress(UnknownDelegation):
-            await self._journal.info(new.id)
-            return await self._journal.accept(new)  # it is there: nothing has to be looked at but its digest
-        await self._checked(work)
-        if deadline <= now:
-            raise InvalidRequest("limits.deadline has passed; is the clock right?")
+        try:
+            self._check(new)
+        except MeshError:
+            with suppress(UnknownDelegation):
+                await self._journal.info(new.id)
+                return await self._journal.accept(new)  # it is there: nothing else can be in its way any more
+            await self._checked(new)
         info, existed = await self._journal.accept(new)
         if not existed:
             self._new.append(new.id)
@@ -228,11 +230,11 @@ class Delegations:
         if owner is not None and info.owner != owner:
             raise UnknownDelegation(f"there is no delegation {delegation[:64]}")
 
-    async def _checked(self, work: Work) -> None:
+    async def _checked(self, new: New) -> None:
         """Do `_check`; of a hub that has just come up, wait for the spokes that have not found back to it yet."""
         while True:
             try:
-                self._check(work)
+                self._check(new)
             except (UnknownModel, NoOrchestrator):
                 if self._desk.clock.monotonic() - self._begun_at >= NEWCOMERS_S:
                     raise
@@ -240,9 +242,11 @@ class Delegations:
                 return
             await asyncio.sleep(LOOKED_S)
 
-    def _check(self, work: Work) -> None:
+    def _check(self, new: New) -> None:
         """Raise what would be in the way later: a model that nobody has, or no orchestrator where one is needed."""
-        task = work.task
+        if new.deadline <= new.accepted_at:
+            raise InvalidRequest("limits.deadline has passed; is the clock right?")
+        work, task = new.work, new.work.task
         needs_orchestrator = (
             isinstance(task, Goal)
             or work.review is Review.ALWAYS

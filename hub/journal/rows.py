@@ -16,6 +16,7 @@ from hubspoke.types import (
     DelegationEvent,
     DelegationId,
     DelegationState,
+    Goal,
     Mode,
     Planned,
     Spent,
@@ -40,6 +41,9 @@ OUTPUTS_BYTES_MAX: Final = 6 * 1024 * 1024
 """Of all outputs that one answer shows whole; it has to fit into a message."""
 
 TITLE_CHARS: Final = 120
+
+FIRST_SEQ: Final = 1
+"""The number of the event that a delegation was accepted."""
 
 
 class Over(Exception):
@@ -101,46 +105,64 @@ def title_of(text: str) -> str:
     return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1]}…"
 
 
+# Built once: for a statement of twenty columns that takes as long as the write.
+_LOOK: Final = sa.select(
+    sa.select(t.delegations.c.digest)
+    .where(t.delegations.c.id == sa.bindparam("new_id"))
+    .scalar_subquery()
+    .label("digest"),
+    sa.select(sa.func.count()).where(t.delegations.c.ended_at.is_(None)).scalar_subquery().label("open"),
+)
+_KEEP: Final = sa.insert(t.delegations).returning(*t.LISTED)
+
+
 def accept(connection: sa.Connection, new: New) -> tuple[DelegationInfo, bool]:
-    """Keep a delegation, and say whether it had been there before."""
-    found = connection.execute(sa.select(t.delegations.c.digest).filter_by(id=new.id)).scalar()
-    if found is not None:
-        if found != new.digest:
+    """Keep a delegation, and say whether it had been there before. In few statements: somebody waits for it."""
+    found = connection.execute(_LOOK, {"new_id": new.id}).one()
+    if found.digest is not None:
+        if found.digest != new.digest:
             raise RequestIdTaken(
                 f"request id {new.work.request_id!r} came with other content before; make a new one"
             )
         return info(connection, new.id), True
-    is_open = sa.select(sa.func.count()).where(t.delegations.c.ended_at.is_(None))
-    if connection.execute(is_open).scalar_one() >= OPEN_MAX:
+    if found.open >= OPEN_MAX:
         raise QueueFull(f"{OPEN_MAX} delegations are open already; let some end, or cancel some")
+    row = connection.execute(_KEEP, _first_row(new)).one()
+    own = new.work.labels
+    if own:
+        labels = [{"delegation": new.id, "name": name, "value": value} for name, value in own.items()]
+        connection.execute(sa.insert(t.labels), labels)
+    _insert_event(connection, _accepted(new), FIRST_SEQ)
+    return t.info_of(row, own), False
+
+
+def _first_row(new: New) -> dict[str, object]:
     task = new.work.task
-    first = task.subtasks[0].instruction if not hasattr(task, "text") else task.text
-    connection.execute(
-        sa.insert(t.delegations).values(
-            id=new.id,
-            owner=new.owner,
-            request_id=new.work.request_id,
-            digest=new.digest,
-            body=delegations.work_to_bytes(new.work),
-            title=title_of(first),
-            priority=new.work.priority.value,
-            accepted_at=new.accepted_at,
-            deadline=new.deadline,
-            state=DelegationState.ACCEPTED.value,
-            mode=Mode.AUTO.value,
-            last_seq=0,
-            result="",
-            orchestrator_tokens=0,
-            worker_tokens=0,
-            executor=new.executor,
-            starts=0,
-            epoch=0,
-        )
-    )
-    for name, value in new.work.labels.items():
-        connection.execute(sa.insert(t.labels).values(delegation=new.id, name=name, value=value))
-    append(connection, Entry(new.id, "accepted", StateChanged(DelegationState.ACCEPTED), new.accepted_at))
-    return info(connection, new.id), False
+    text = task.text if isinstance(task, Goal) else task.subtasks[0].instruction
+    return {
+        "id": new.id,
+        "owner": new.owner,
+        "request_id": new.work.request_id,
+        "digest": new.digest,
+        "body": delegations.work_to_bytes(new.work),
+        "title": title_of(text),
+        "priority": new.work.priority.value,
+        "accepted_at": new.accepted_at,
+        "deadline": new.deadline,
+        "state": DelegationState.ACCEPTED.value,
+        "mode": Mode.AUTO.value,
+        "last_seq": FIRST_SEQ,
+        "result": "",
+        "orchestrator_tokens": 0,
+        "worker_tokens": 0,
+        "executor": new.executor,
+        "starts": 0,
+        "epoch": 0,
+    }
+
+
+def _accepted(new: New) -> Entry:
+    return Entry(new.id, "accepted", StateChanged(DelegationState.ACCEPTED), new.accepted_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +192,16 @@ def append(connection: sa.Connection, entry: Entry) -> bool:
     if connection.execute(is_there).scalar() is not None:
         return False
     seq = row.last_seq + 1
-    body = delegated.happening_to_bytes(_shown(connection, delegation, happening))
-    connection.execute(
-        sa.insert(t.events).values(delegation=delegation, seq=seq, key=entry.key, at=entry.at, body=body)
-    )
+    _insert_event(connection, entry, seq)
     changes = {"last_seq": seq, **_changes(happening, entry.at)}
     connection.execute(sa.update(t.delegations).filter_by(id=delegation).values(**changes))
     return True
+
+
+def _insert_event(connection: sa.Connection, entry: Entry, seq: int) -> None:
+    body = delegated.happening_to_bytes(_shown(connection, entry.delegation, entry.happening))
+    row = {"delegation": entry.delegation, "seq": seq, "key": entry.key, "at": entry.at, "body": body}
+    connection.execute(sa.insert(t.events), row)
 
 
 def info(connection: sa.Connection, delegation: DelegationId) -> DelegationInfo:

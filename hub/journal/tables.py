@@ -49,6 +49,8 @@ delegations: Final = sa.Table(
     sa.Column("starts", sa.Integer, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Index("delegations_newest", "accepted_at", "id"),
+    # How many are open is asked whenever one comes in; most have ended long ago.
+    sa.Index("delegations_ended", "ended_at"),
 )
 
 labels: Final = sa.Table(

@@ -14,6 +14,7 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import (
     EngineCrashed,
     EngineProtocol,
+    InvalidRequest,
     NoOrchestrator,
     RequestIdTaken,
     UnknownDelegation,
@@ -185,6 +186,11 @@ async def test_the_deadline_ends_it_and_what_was_done_stays(tmp_path: Path):
         deadline = SystemClock().now() + timedelta(seconds=6)
         work = planned(asked(A, "fast"), asked(B, "slow"), limits=Limits(deadline), partial=True)
         last = await done(mesh, work)
+        # Whoever did not hear that it was taken asks again, and its deadline has passed by now.
+        again = await mesh.delegations.hand_over(work)
+        with pytest.raises(InvalidRequest, match="has passed"):
+            await mesh.delegations.hand_over(replace(work, request_id="another"))
+    assert again.state is last.state
     assert (last.state, last.result) == (DelegationState.PARTIAL, "fast")
     assert last.problem.reason == "deadline_exceeded"
 
