@@ -89,6 +89,7 @@ class Told:
     model_key: str
     tokens: int
     """Read and written."""
+    finish: FinishReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,4 +202,5 @@ class _Listener:
             answer.started.model,
             answer.started.model_key,
             usage.prompt_tokens + usage.output_tokens,
+            answer.finished.reason,
         )

@@ -29,7 +29,7 @@ from hubspoke.errors import (
     TaskConflict,
     UnknownModel,
 )
-from hubspoke.types import Priority, SideEffect, SpokeId, TaskKey
+from hubspoke.types import FinishReason, Priority, SideEffect, SpokeId, TaskKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,6 +76,8 @@ class Outcome(msgspec.Struct, frozen=True):
     parked: bool = False
     refused: tuple[tuple[str, str], ...] = ()
     """Tasks that were done for nothing, each with its spoke."""
+    finish: FinishReason | None = None
+    """`None` where it was kept before this was."""
 
     @property
     def is_good(self) -> bool:
@@ -290,6 +292,7 @@ def _good(told: Told, state: _State, key: TaskKey) -> Outcome:
         tries=state.tries + 1,
         key=key,
         refused=tuple(state.refusals),
+        finish=told.finish,
     )
 
 

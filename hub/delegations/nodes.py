@@ -284,6 +284,7 @@ class Nodes:
             output=outcome.text,
             problem=problem,
             spent=node.spent,
+            finish=outcome.finish,
         )
         name = key if key.startswith(f"{node.subtask.id}/") else f"{node.subtask.id}/{key}"
         await self._ledger.happened(name, status)

@@ -15,7 +15,7 @@ from hubspoke.wire.delegations import OUTPUT_SHOWN_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hubspoke.types import DelegationEvent, DelegationId, DelegationInfo, SubtaskId
+    from hubspoke.types import DelegationEvent, DelegationId, DelegationInfo, FinishReason, SubtaskId
 
 RATE_LINES: Final = 256
 """The rate is that of so many lines, the latest: how fast it was an hour ago says little."""
@@ -28,7 +28,10 @@ _BAD: Final = frozenset({SubtaskState.FAILED, SubtaskState.SKIPPED, SubtaskState
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of a line: an output, or a problem. *task* tells it from every other that was ever done."""
+    """What became of a line: an output, or a problem. *task* tells it from every other that was ever done.
+
+    *finish* is `None` for outputs of a hub that did not keep it.
+    """
 
     id: str
     task: str
@@ -37,6 +40,7 @@ class Ended:
     spoke: str = ""
     tokens: int = 0
     problem: Problem | None = None
+    finish: FinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ def _of(title: str, delegation: DelegationId, status: SubtaskStatus) -> Ended:
         spoke=status.spoke,
         tokens=status.spent.orchestrator_tokens + status.spent.worker_tokens,
         problem=problem,
+        finish=status.finish,
     )
 
 

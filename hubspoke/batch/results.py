@@ -66,10 +66,11 @@ def encoded(ended: Ended) -> bytes:
     """Give a result as a line of JSON."""
     response, error = None, None
     if ended.problem is None:
+        message = {"role": "assistant", "content": ended.output}
         body = {
             "object": "chat.completion",
             "model": ended.model,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": ended.output}}],
+            "choices": [{"index": 0, "message": message, "finish_reason": ended.finish}],
             "usage": {"total_tokens": ended.tokens},
             "hubspoke": {"spoke": ended.spoke},
         }

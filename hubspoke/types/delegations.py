@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from hubspoke.types.answers import FinishReason
     from hubspoke.types.requests import JsonFormat, Request
 
 DelegationId = NewType("DelegationId", str)
@@ -224,7 +225,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class SubtaskStatus:
-    """How a subtask stands; spoke and model are empty until it has one."""
+    """How a subtask stands; spoke and model are empty until it has one, *finish* is `None` unless a model ended its output."""
 
     id: SubtaskId
     state: SubtaskState
@@ -236,6 +237,7 @@ class SubtaskStatus:
     output: str = ""
     problem: Problem | None = None
     spent: Spent = Spent()
+    finish: FinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

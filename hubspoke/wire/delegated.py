@@ -27,7 +27,7 @@ from hubspoke.wire import enums, times
 from hubspoke.wire.requests import priority_from_wire
 
 if TYPE_CHECKING:
-    from hubspoke.types import Happening
+    from hubspoke.types import FinishReason, Happening
 
 
 def info_to_wire(info: DelegationInfo) -> pb.Delegation:
@@ -180,6 +180,7 @@ def _status_to_wire(status: SubtaskStatus) -> pb.SubtaskStatus:
         output=status.output,
         failure=_problem_to_wire(status.problem),
         spent=_spent_to_wire(status.spent),
+        finish=_finish_to_wire(status.finish),
     )
 
 
@@ -195,6 +196,7 @@ def _status_from_wire(message: pb.SubtaskStatus) -> SubtaskStatus:
         output=message.output,
         problem=_problem_from_wire(message.failure) if message.HasField("failure") else None,
         spent=_spent_from_wire(message.spent),
+        finish=_finish_from_wire(message.finish),
     )
 
 
@@ -214,6 +216,14 @@ def _mode_to_wire(mode: Mode) -> pb.Mode.ValueType:
 
 def _mode_from_wire(value: int) -> Mode:
     return enums.MODE.from_wire(value) if value else Mode.AUTO
+
+
+def _finish_to_wire(reason: FinishReason | None) -> types_pb.FinishReason.ValueType:
+    return types_pb.FINISH_REASON_UNSPECIFIED if reason is None else enums.FINISH_REASON.to_wire(reason)
+
+
+def _finish_from_wire(value: int) -> FinishReason | None:
+    return enums.FINISH_REASON.from_wire(value) if value else None
 
 
 def _problem_to_wire(problem: Problem | None) -> types_pb.Failure | None:

@@ -92,6 +92,12 @@ def answers(directory: Path) -> dict[str, str | None]:
     return found
 
 
+def finishes(results: str) -> dict[str, str | None]:
+    """Read why each answer ended."""
+    lines = map(json.loads, results.splitlines())
+    return {line["custom_id"]: line["response"]["body"]["choices"][0]["finish_reason"] for line in lines}
+
+
 async def test_each_line_is_answered_and_failures_stay_with_their_line(tmp_path: Path):
     engine = ReplyingEngine(
         replies=lambda prompt: InvalidRequest("no") if prompt == "bad" else prompt.upper()
@@ -156,6 +162,33 @@ async def test_a_batch_outlives_a_restart_of_the_hub(tmp_path: Path):
     assert process.returncode == 0, errors.decode()
     assert answers(tmp_path) == {f"q-{text}": text for text in ("first", "second", "third", "fourth")}
     assert set(engine.begun.values()) == {1}
+
+
+async def test_an_answer_that_was_cut_off_says_so_in_its_file_and_after_a_restart_to_another_machine(
+    tmp_path: Path,
+):
+    gate = Gate()
+    engine = ReplyingEngine(
+        cut={"one", "three"}, replies=lambda prompt: (gate, prompt) if prompt == "three" else prompt
+    )
+    async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as first:
+            hub = await first.enter_async_context(real_hub(tmp_path))
+            await stack.enter_async_context(an_agent(hub, "den", engine))
+            app = await an_app(hub)
+            file = prompts(tmp_path, "one", "two", "three")
+            command = ("run", file, "--model", "small", "--parallel", "1", "--json")
+            process = await stack.enter_async_context(started(app, *command))
+            job = (await told(process, "accepted"))["job"]
+            await gate.reached.wait()
+        gate.open()
+        await stack.enter_async_context(started_again(hub))
+        async with asyncio.timeout(COMMAND_S):
+            await process.communicate()
+        _, kept, _ = await ran(hub.directory, "results", str(job), "--json")
+    written = (tmp_path / "night.jsonl.results.jsonl").read_text()
+    wanted = {"q-one": "length", "q-two": "stop", "q-three": "length"}
+    assert finishes(written) == finishes(kept) == wanted
 
 
 @needs_signals

@@ -9,7 +9,7 @@ from hubspoke.types import Capability, Delta, Finished, FinishReason, Usage
 from tests.fakes.engine import FakeEngine, Gate, a_model
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from hubspoke.types import Model, Request
 
@@ -30,11 +30,15 @@ def shouted(prompt: str) -> str:
 
 
 class ReplyingEngine(FakeEngine):
-    """Gives what *replies* makes of a prompt, after its gate has opened if there is one; raises what is an error."""
+    """Gives what *replies* makes of a prompt, after its gate has opened if there is one; raises what is an error.
 
-    def __init__(self, *models: Model, replies: Replies = shouted) -> None:
+    A reply to one of *cut* ends as one that was too long.
+    """
+
+    def __init__(self, *models: Model, replies: Replies = shouted, cut: Collection[str] = ()) -> None:
         super().__init__(*(models or (a_skilled_model(),)))
         self.replies = replies
+        self.cut = cut
         self.begun: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
 
@@ -51,6 +55,7 @@ class ReplyingEngine(FakeEngine):
                 raise reply
             yield Delta(reply)
             self.ended[prompt] += 1
-            yield Finished(FinishReason.STOP, Usage(prompt_tokens=7, output_tokens=3))
+            reason = FinishReason.LENGTH if prompt in self.cut else FinishReason.STOP
+            yield Finished(reason, Usage(prompt_tokens=7, output_tokens=3))
         finally:
             self.closed.release()

@@ -10,6 +10,7 @@ from hubspoke.types import (
     DelegationInfo,
     DelegationState,
     Excerpt,
+    FinishReason,
     Goal,
     Input,
     JsonFormat,
@@ -122,6 +123,7 @@ statuses = st.builds(
     output=texts,
     problem=problems,
     spent=spents,
+    finish=st.none() | st.sampled_from(FinishReason),
 )
 many_statuses = st.lists(statuses, max_size=3).map(tuple)
 verdicts = st.lists(st.builds(Verdict, tool_names, st.sampled_from(VerdictKind), texts), max_size=3).map(

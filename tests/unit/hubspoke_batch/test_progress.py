@@ -9,6 +9,7 @@ from hubspoke.types import (
     DelegationEvent,
     DelegationId,
     DelegationState,
+    FinishReason,
     Happening,
     Mode,
     Planned,
@@ -24,10 +25,13 @@ from tests.fakes.delegations import info
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ONE, TWO = SubtaskId("line-1"), SubtaskId("line-2")
 STATES = SubtaskState
+CUT = FinishReason.LENGTH
 PLANNED = Planned(
     Mode.DAG, (SubtaskStatus(ONE, STATES.WAITING, "q 1"), SubtaskStatus(TWO, STATES.WAITING, "q 2"))
 )
-DONE = SubtaskStatus(ONE, STATES.DONE, spoke="den", model="tiny", output="yes", spent=Spent(0, 12))
+DONE = SubtaskStatus(
+    ONE, STATES.DONE, spoke="den", model="tiny", output="yes", spent=Spent(0, 12), finish=CUT
+)
 LOST = Problem("poisonous", "two spokes went down with it")
 MARK = "\n[sha256:" + "0" * 64 + "]"
 
@@ -46,7 +50,7 @@ def test_a_line_ends_once_with_its_id_and_its_output():
     chunk = a_chunk()
     assert ended(chunk, PLANNED, running) == []
     assert chunk.running == {ONE}
-    assert ended(chunk, DONE, DONE) == [Ended("q 1", "d-1/line-1", "yes", "tiny", "den", 12)]
+    assert ended(chunk, DONE, DONE) == [Ended("q 1", "d-1/line-1", "yes", "tiny", "den", 12, finish=CUT)]
     assert chunk.running == set()
 
 

@@ -10,13 +10,13 @@ import pytest
 from hubspoke.batch.progress import Ended
 from hubspoke.batch.results import Results, encoded
 from hubspoke.errors import InvalidRequest
-from hubspoke.types import Problem
+from hubspoke.types import FinishReason, Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 A, B = (
-    Ended("a", "d-1/line-1", "yes", "tiny", "den", 12),
+    Ended("a", "d-1/line-1", "yes", "tiny", "den", 12, finish=FinishReason.LENGTH),
     Ended("b", "d-1/line-2", problem=Problem("busy", "no")),
 )
 IDS = {"a", "b"}
@@ -27,8 +27,16 @@ def test_results_are_as_openai_writes_them(tmp_path: Path):
         results.add([A, B])
     good, bad = map(json.loads, (tmp_path / "out").read_text().splitlines())
     assert good["custom_id"] == "a"
-    assert good["response"]["body"]["choices"][0]["message"]["content"] == "yes"
+    message = {"role": "assistant", "content": "yes"}
+    assert good["response"]["body"]["choices"] == [
+        {"index": 0, "message": message, "finish_reason": "length"}
+    ]
     assert (bad["response"], bad["error"]) == (None, {"code": "busy", "message": "no"})
+
+
+def test_why_an_answer_ended_is_not_made_up_where_it_was_not_kept():
+    line = json.loads(encoded(Ended("a", "d-1/line-1", "yes")))
+    assert line["response"]["body"]["choices"][0]["finish_reason"] is None
 
 
 def test_what_is_there_is_not_written_twice(tmp_path: Path):

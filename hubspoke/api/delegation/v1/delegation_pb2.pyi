@@ -814,6 +814,7 @@ class SubtaskStatus(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     SPENT_FIELD_NUMBER: _builtins.int
+    FINISH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id in the plan."""
     state: Global___SubtaskState.ValueType
@@ -828,6 +829,8 @@ class SubtaskStatus(_message.Message):
     """The model that does it."""
     output: _builtins.str
     """Its output; empty before it has one. Those over 16 KiB are cut in events, and whole in GetDelegation."""
+    finish: _types_pb2.FinishReason.ValueType
+    """Why its output ended; LENGTH is one that was cut off. UNSPECIFIED where no model made it, or before it has one."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Subtasks that have to be done before, by id."""
@@ -853,10 +856,11 @@ class SubtaskStatus(_message.Message):
         output: _builtins.str = ...,
         failure: _types_pb2.Failure | None = ...,
         spent: Global___Spent | None = ...,
+        finish: _types_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "depends_on", b"depends_on", "failure", b"failure", "id", b"id", "model", b"model", "output", b"output", "spent", b"spent", "spoke", b"spoke", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "depends_on", b"depends_on", "failure", b"failure", "finish", b"finish", "id", b"id", "model", b"model", "output", b"output", "spent", b"spent", "spoke", b"spoke", "state", b"state", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
