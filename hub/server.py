@@ -25,6 +25,7 @@ from hub.ports import STOP_GRACE_S, Parts, Servers
 from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.rpc.live import Live
+from hub.store.accepts import AcceptStore
 from hub.store.keys import KeyStore
 from hub.store.lead import Alone
 from hub.store.mesh import Store
@@ -39,7 +40,7 @@ from pki.errors import UnsafeKeyFile
 from pki.policy import serial_hex
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from hub.config import Configuration
     from hub.gateway.listening import Listener
@@ -58,7 +59,7 @@ IDENTITIES_SWEEP_S: Final = 5.0
 """How long a call goes on at most that was good when it began and is not any more."""
 
 SAVE_S: Final = 30.0
-"""How often measured speeds go to the store."""
+"""How often what was measured and learnt goes to the store."""
 
 
 @asynccontextmanager
@@ -91,7 +92,9 @@ async def running(
         await keys.load()
         held = HeldTasks(sessions)
         place = Place(certificate.identity.identity.name, files.directory, clock)
-        async with delegations_of(told, place, dispatch, sessions, held) as delegations:
+        accepts = AcceptStore(database, clock)
+        known = await accepts.load()
+        async with delegations_of(told, place, dispatch, sessions, held, accepts=known) as delegations:
             parts = Parts(
                 clock,
                 store,
@@ -111,9 +114,10 @@ async def running(
             listener = _listener(told, parts, servers.hosts, files) if told.gateway.enabled else None
             if listener is not None:
                 parts.authorities.followers.append(listener.look)
-            async with _serving(parts, servers, listener, certificate.keep_fresh(chance), standing) as ports:
+            tasks = (certificate.keep_fresh(chance), _save_now_and_then(parts, accepts))
+            async with _serving(parts, servers, listener, tasks, standing) as ports:
                 yield ports
-        await _save(dispatch, store, keys)
+        await _save(parts, accepts)
 
 
 @asynccontextmanager
@@ -121,7 +125,7 @@ async def _serving(
     parts: Parts,
     servers: Servers,
     listener: Listener | None,
-    renewal: Coroutine[None, None, None],
+    more: Iterable[Coroutine[None, None, None]],
     standing: Lead | Alone,
 ) -> AsyncIterator[Ports]:
     async with asyncio.TaskGroup() as group:
@@ -130,10 +134,9 @@ async def _serving(
             leading,
             group.create_task(_sweep(parts.sessions)),
             group.create_task(_sweep_identities(parts.identities)),
-            group.create_task(_save_now_and_then(parts.dispatch, parts.store, parts.keys)),
-            group.create_task(renewal),
             group.create_task(notify.keep_alive()),
             group.create_task(parts.delegations.keep_going()),
+            *map(group.create_task, more),
         ]
         await servers.start()
         own = servers.whereabouts.own
@@ -219,16 +222,17 @@ async def _sweep(sessions: Sessions) -> None:
         sessions.sweep()
 
 
-async def _save(dispatch: Dispatch, store: Store, keys: Keys) -> None:
-    measured = dispatch.take_measured()
+async def _save(parts: Parts, accepts: AcceptStore) -> None:
+    measured = parts.dispatch.take_measured()
     try:
-        await store.save_speeds(measured)
-        await keys.save()
+        await parts.store.save_speeds(measured)
+        await parts.keys.save()
+        await accepts.save(parts.delegations.accepts)
     except StoreFailed:
-        dispatch.keep_measured(measured)  # figures can wait; the store has logged why
+        parts.dispatch.keep_measured(measured)  # figures can wait; the store has logged why
 
 
-async def _save_now_and_then(dispatch: Dispatch, store: Store, keys: Keys) -> None:
+async def _save_now_and_then(parts: Parts, accepts: AcceptStore) -> None:
     while True:
         await asyncio.sleep(SAVE_S)
-        await _save(dispatch, store, keys)
+        await _save(parts, accepts)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.config import Configuration
+    from hub.core.delegation.accepts import Accepts
     from hub.dispatch.journey import Dispatch
     from hub.relay.held import HeldTasks
     from hub.relay.sessions import Sessions
@@ -34,13 +35,22 @@ class Place:
 
 @asynccontextmanager
 async def delegations_of(
-    told: Configuration, place: Place, dispatch: Dispatch, sessions: Sessions, held: HeldTasks
+    told: Configuration,
+    place: Place,
+    dispatch: Dispatch,
+    sessions: Sessions,
+    held: HeldTasks,
+    *,
+    accepts: Accepts,
 ) -> AsyncIterator[Delegations]:
-    """Open the journal for as long as the block lasts. What runs then goes on when the hub is back."""
+    """Open the journal for as long as the block lasts. What runs then goes on when the hub is back.
+
+    *accepts* is how models did so far.
+    """
     opened = await open_journal(told.database, place.directory, place.hub, place.clock)
     asker = Asker(dispatch, sessions, held, place.clock)
     settling = Settling(opened.journal, held)
-    desk = Desk(opened.journal, asker, settling, sessions, place.clock, told.roles.orchestrator)
+    desk = Desk(opened.journal, asker, settling, sessions, place.clock, told.roles.orchestrator, accepts)
     delegations = Delegations(desk, opened)
     held.on_brought(settling.brought)
     try:

@@ -31,6 +31,7 @@ from hubspoke.wire import delegations as wire
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
+    from hub.core.delegation.accepts import Accepts
     from hub.delegations.desk import Desk
     from hub.journal.engine import Engine
     from hub.journal.opening import Opened
@@ -67,6 +68,11 @@ class Delegations:
         self._purged_at = 0.0
         self._look_at = 0.0
         self._begun_at = desk.clock.monotonic()
+
+    @property
+    def accepts(self) -> Accepts:
+        """How often what models did was accepted."""
+        return self._desk.accepts
 
     async def delegate(self, work: Work, owner: str) -> tuple[DelegationInfo, bool]:
         """Take *work* from *owner*, and say whether it was taken before; once this returns it will be done."""

@@ -33,15 +33,13 @@ class Ledger:
         self._limits = kept.work.limits
         self._has_to_prove = kept.starts > 1
 
-    async def happened(self, key: str, happening: Happening) -> None:
-        """Write what happened; wait for a database that is away."""
+    async def happened(self, key: str, happening: Happening) -> bool:
+        """Write what happened, and say whether it is news; wait for a database that is away."""
         while True:
             try:
-                await self._journal.append(self.delegation, key, happening)
+                return await self._journal.append(self.delegation, key, happening)
             except StoreFailed:
                 await asyncio.sleep(AGAIN_S)
-            else:
-                return
 
     async def stands(
         self, key: str, state: DelegationState, *, problem: Problem | None = None, result: str = ""

@@ -49,17 +49,21 @@ class Reviewing:
             answered = [_answered(self.nodes, node) for node in judged]
             encoded = await step.run(partial(self._orchestrator.review, self._goal, number, answered))
             verdicts = await self._orchestrator.reviewed(encoded, answered)
-            await self._ledger.happened(f"reviewed/{number}", Reviewed(number, verdicts))
+            is_news = await self._ledger.happened(f"reviewed/{number}", Reviewed(number, verdicts))
+            if number == 1 and is_news:  # or it was learnt before the hub went down
+                self._learn(verdicts)
             await self._ledger.stands(f"repairing/{number}", DelegationState.RUNNING)
             renewed = await _Round(self, number, verdicts).follow()
             settled |= {verdict.subtask for verdict in verdicts if verdict.kind is not VerdictKind.REPAIR}
             settled -= renewed
 
-    def learn(self, node: Node, verdict: Verdict) -> None:
-        """Remember how well whoever has done *node* did it."""
-        if node.outcome is not None:
-            is_good = verdict.kind is VerdictKind.ACCEPT
-            self._orchestrator.learn(node.subtask, node.outcome.model_key, accepted=is_good)
+    def _learn(self, verdicts: Sequence[Verdict]) -> None:
+        """Remember how well whoever has done each subtask did it."""
+        for verdict in verdicts:
+            node = self.nodes.of[verdict.subtask]
+            if node.outcome is not None:
+                is_good = verdict.kind is VerdictKind.ACCEPT
+                self._orchestrator.learn(node.subtask, node.outcome.model_key, accepted=is_good)
 
 
 class _Round:
@@ -93,8 +97,6 @@ class _Round:
     async def _follow(self, node: Node) -> None:
         nodes, name = self._reviewing.nodes, node.subtask.id
         verdict = self._verdicts.get(name)
-        if verdict is not None and self._number == 1:
-            self._reviewing.learn(node, verdict)
         refused = Refused(node.output or "", "" if verdict is None else verdict.reason)
         is_stale = not node.is_fixed and not self._changed.isdisjoint(node.subtask.depends_on)
         match review.after(verdict, self._number, self._reviewing.rounds, is_stale=is_stale):

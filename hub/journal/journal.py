@@ -145,9 +145,12 @@ class Journal:
         update = sa.update(t.delegations).filter_by(id=delegation).values(starts=0)
         await self._database.run(lambda connection: connection.execute(update))
 
-    async def append(self, delegation: DelegationId, key: str, happening: Happening) -> None:
-        """Write what happened, once for each *key*; raise Over when the delegation has ended, Taken when it is another's."""
-        await self._write(delegation, key, happening, self.executor)
+    async def append(self, delegation: DelegationId, key: str, happening: Happening) -> bool:
+        """Write what happened, once for each *key*, and say whether it is news.
+
+        Raise Over when the delegation has ended, Taken when it is another's.
+        """
+        return await self._write(delegation, key, happening, self.executor)
 
     def tell_progress(self, delegation: DelegationId, progress: Progress) -> None:
         """Let whoever watches know that tokens are being written; nothing of it is kept."""
@@ -192,10 +195,12 @@ class Journal:
 
     async def _write(
         self, delegation: DelegationId, key: str, happening: Happening, executor: str | None
-    ) -> None:
+    ) -> bool:
         entry = rows.Entry(delegation, key, happening, self._clock.now().timestamp(), executor)
-        if await self._database.run(lambda connection: rows.append(connection, entry)):
+        is_news = await self._database.run(lambda connection: rows.append(connection, entry))
+        if is_news:
             self._watchers.tell(delegation)
+        return is_news
 
     async def _page(self, delegation: DelegationId, from_seq: int) -> tuple[DelegationEvent, ...]:
         def read(connection: sa.Connection) -> tuple[DelegationEvent, ...]:

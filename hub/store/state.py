@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 # Each of these describes tables, and all of them have to be known before any is made or moved.
-from hub.store import keys, mesh, nodes, tokens
+from hub.store import accepts, keys, mesh, nodes, tokens
 from hub.store.database import Database
 from hub.store.server import server_url
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hub.config import DatabaseConfig
 
-TABLES = (keys, mesh, nodes, tokens)
+TABLES = (accepts, keys, mesh, nodes, tokens)
 
 
 @asynccontextmanager

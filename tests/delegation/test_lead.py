@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from hub.config import DatabaseConfig
+from hub.core.delegation.accepts import Accepts, Kind, reviewed
 from hub.core.types import Speed
+from hub.store.accepts import AcceptStore
 from hub.store.hubs import HubRow
 from hub.store.lead import SURE_S, Lead, LeadLost, Silence
 from hub.store.mesh import Store
@@ -123,6 +125,24 @@ async def test_what_a_hub_has_kept_in_a_file_moves_into_the_server_once(told: Da
         await store.save_speeds({(SpokeId("den"), key): Speed(4.0, 5.0, 6.0)})
     async with open_state(told, file) as database:
         assert await Store(database).speeds(SpokeId("den")) == {key: Speed(4.0, 5.0, 6.0)}
+
+
+async def test_how_models_did_is_known_to_the_hub_that_takes_over(told: DatabaseConfig, tmp_path: Path):
+    one, two, clock = Kind(ModelKey("sha256:aa"), "extract"), Kind(ModelKey("sha256:aa"), ""), SystemClock()
+    learnt = reviewed(Accepts(), one, accepted=False, now=clock.monotonic())
+    async with (
+        open_state(told, tmp_path / "first.db") as first,
+        open_state(told, tmp_path / "second.db") as second,
+    ):
+        await AcceptStore(first, clock).save(learnt)
+        store = AcceptStore(second, clock)
+        taken_over = await store.load()
+        await store.save(reviewed(taken_over, two, accepted=True, now=clock.monotonic()))
+        again = await AcceptStore(first, clock).load()
+    assert {kind: (tally.accepted, tally.reviewed) for kind, tally in again.tallies.items()} == {
+        one: (0, 1),
+        two: (1, 1),
+    }
 
 
 async def test_changes_of_hubs_that_write_at_once_are_numbered_without_a_gap(

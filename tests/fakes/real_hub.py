@@ -194,9 +194,9 @@ async def real_hub(
 
 
 @asynccontextmanager
-async def started_again(before: RealHub) -> AsyncIterator[RealHub]:
+async def started_again(before: RealHub, *, roles: RolesConfig = NO_ROLES) -> AsyncIterator[RealHub]:
     """Run a hub with the state and the ports that *before* had, which has ended."""
-    async with hub_of(before.made, before.directory, before.ports, SystemClock()) as hub:
+    async with hub_of(before.made, before.directory, before.ports, SystemClock(), roles=roles) as hub:
         yield hub
 
 

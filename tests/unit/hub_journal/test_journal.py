@@ -57,8 +57,7 @@ async def test_what_is_accepted_twice_is_there_once(journal: Journal):
 
 
 async def test_an_event_with_the_same_key_is_written_once(journal: Journal):
-    for _ in range(3):
-        await journal.append(D, "running", RUNNING)
+    assert [await journal.append(D, "running", RUNNING) for _ in range(3)] == [True, False, False]
     assert (await journal.info(D)).last_seq == 2
 
 
