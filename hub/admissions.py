@@ -6,7 +6,7 @@ import logging
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,6 @@ from pki.tokens import JoinToken, secret_hash
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
 
     from hub.audit import Audit
     from hub.identities import Identities, Issued
@@ -168,6 +167,14 @@ class Admissions:
         log.info("node judged", extra={"node": name, "verdict": verdict.value})
         self._audit.note(f"enrol.{verdict}", node=name, by=by)
         return waiting
+
+    async def sweep(self) -> None:
+        """Note which tokens have run out unused since the last time, or while no hub was there; raise StoreFailed."""
+        for token, identity, ends_at in await self._tokens.end_unused(self._clock.now().timestamp()):
+            facts = {"token": token, "node": identity.name, "role": identity.role.value}
+            log.info("token expired", extra=facts)
+            expires_at = datetime.fromtimestamp(ends_at, UTC).isoformat(timespec="seconds")
+            self._audit.note("token.expire", **facts, expires_at=expires_at)
 
     def _check(self, comeback: Comeback, node: NodeRecord, public_key: bytes) -> None:
         try:

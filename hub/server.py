@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.5
 IDENTITIES_SWEEP_S: Final = 5.0
-"""How long a call goes on at most that was good when it began and is not any more."""
+"""How long a call goes on at most that was good when it began and is not any more; how late a token's end is noted."""
 
 SAVE_S: Final = 30.0
 """How often what was measured and learnt goes to the store."""
@@ -133,7 +133,7 @@ async def _serving(
         tasks = [
             leading,
             group.create_task(_sweep(parts.sessions)),
-            group.create_task(_sweep_identities(parts.identities)),
+            group.create_task(_sweep_identities(parts.identities, parts.admissions)),
             group.create_task(notify.keep_alive()),
             group.create_task(parts.delegations.keep_going()),
             *map(group.create_task, more),
@@ -194,11 +194,12 @@ async def _admissions(
     return Admissions(tokens, identities, clock, audit, needs_approval=needs_approval)
 
 
-async def _sweep_identities(identities: Identities) -> None:
+async def _sweep_identities(identities: Identities, admissions: Admissions) -> None:
     while True:
         await asyncio.sleep(IDENTITIES_SWEEP_S)
         with suppress(StoreFailed):  # which has said so, and may be over by the next time
             await identities.sweep()
+            await admissions.sweep()
 
 
 def _listener(told: Configuration, parts: Parts, hosts: tuple[Host, ...], files: HubFiles) -> Listener:

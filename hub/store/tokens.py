@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hub.store.nodes import Certified
 
 TOKENS_KEPT_S: Final = 7 * 86_400.0
-"""How long a token is remembered after its end, so that a late try gets a word about it."""
+"""How long a token that was used is remembered after its end, so that a late try gets a word about it."""
 
 WAITING_S_MAX: Final = 24 * 3_600.0
 """How long an operator may take to approve somebody."""
@@ -70,6 +70,14 @@ class Waiting:
     key_digest: bytes
     verdict: Verdict
     asked_at: float
+    expires_at: float
+
+
+class RanOut(NamedTuple):
+    """A token that nobody has used in time."""
+
+    token: str
+    identity: Identity
     expires_at: float
 
 
@@ -183,11 +191,24 @@ class TokenStore:
 
         return await self._database.run(work)
 
+    async def end_unused(self, now: float) -> tuple[RanOut, ...]:
+        """Forget the tokens that ran out unused, and give each of them once. An unknown one is refused in the same words."""
+        query = (
+            sa.delete(_TOKENS)
+            .where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at <= now)
+            .returning(*_TOKENS.c)
+        )
+        rows = await self._database.run(lambda on: on.execute(query).all())
+        return tuple(
+            RanOut(row.id, Identity(Role(row.role), NodeName(row.name)), row.expires_at) for row in rows
+        )
+
     async def purge(self, now: float) -> None:
-        """Forget the tokens, and those who waited, that ended long ago."""
+        """Forget the tokens that were used, and those who waited, that ended long ago."""
 
         def work(on: sa.Connection) -> None:
-            on.execute(sa.delete(_TOKENS).where(_TOKENS.c.expires_at < now - TOKENS_KEPT_S))
+            is_over = (_TOKENS.c.used_at.is_not(None), _TOKENS.c.expires_at < now - TOKENS_KEPT_S)
+            on.execute(sa.delete(_TOKENS).where(*is_over))
             on.execute(sa.delete(_WAITING).where(_WAITING.c.expires_at < now - TOKENS_KEPT_S))
 
         await self._database.run(work)

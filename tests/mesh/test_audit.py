@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from hub.admissions import TOKEN_LIFETIME_DEFAULT
 from hub.config import GatewayConfig
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
 from hubspoke.api.identity.v1 import identity_pb2 as identity_pb
 from hubspoke.api.identity.v1.identity_pb2_grpc import IdentityServiceStub
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
+from hubspoke.auditlog.chain import OWN_FIELDS
 from hubspoke.auditlog.files import LogFiles, verify
 from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
@@ -30,9 +33,11 @@ from pki.errors import UnsafeKeyFile
 from pki.identity import Role
 from pki.keys import certificate_request
 from pki.tokens import JoinToken
+from tests.fakes.clock import MovableClock
 from tests.fakes.engine import FakeEngine, a_model
+from tests.fakes.pauses import pause
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import real_hub, started_again
+from tests.fakes.real_hub import POLL_S, WAIT_S, hub_of, real_hub, started_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +52,13 @@ CHAT = "/v1/chat/completions"
 
 def noted(directory: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (directory / "hub" / "audit.jsonl").read_text().splitlines()]
+
+
+async def is_noted(directory: Path, event: str, times: int = 1) -> None:
+    """Wait until an event has been written down so often."""
+    async with asyncio.timeout(WAIT_S):
+        while [line["event"] for line in noted(directory)].count(event) < times:
+            await pause(POLL_S)
 
 
 def asking(model: str) -> Request:
@@ -71,6 +83,29 @@ async def test_what_an_admin_changes_is_written_down_with_their_name(tmp_path: P
         "laptop",
         "nobody has this",
     )
+
+
+async def test_a_token_that_nobody_used_in_time_is_written_down_once_also_when_the_hub_was_away(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with real_hub(tmp_path, clock) as hub, AdminClient(hub.admin.directory) as admin:
+        await hub.join("den", Role.SPOKE)
+        for name in ("late", "later"):
+            lifetime = TOKEN_LIFETIME_DEFAULT * (1 + (name == "later"))
+            await admin.create_join_token(name, Role.APP, lifetime=lifetime)
+        clock.move(TOKEN_LIFETIME_DEFAULT.total_seconds() + 1)
+        await is_noted(tmp_path, "token.expire")
+    clock.move(TOKEN_LIFETIME_DEFAULT.total_seconds())
+    async with hub_of(hub.made, tmp_path, hub.ports, clock):
+        await is_noted(tmp_path, "token.expire", times=2)
+    lines = [line for line in noted(tmp_path) if line["event"] == "token.expire"]
+    made = {line["node"]: line for line in noted(tmp_path) if line["event"] == "token.create"}
+    facts = ("node", "token", "role", "expires_at")
+    assert [[line[fact] for fact in facts] for line in lines] == [
+        [made[name][fact] for fact in facts] for name in ("late", "later")
+    ]
+    assert all(line.keys() - OWN_FIELDS == set(facts) for line in lines)
 
 
 @pytest.mark.parametrize(("ahead", "reason"), [("3600", "ahead"), ("-3600", "behind"), ("5", None)])

@@ -10,7 +10,7 @@ import pytest
 from hub.config import DatabaseConfig
 from hub.store.nodes import Asked, Certified, NodeRecord, NodeStore
 from hub.store.state import open_state
-from hub.store.tokens import WAITING_S_MAX, Shown, TokenStore, Verdict, Waiting
+from hub.store.tokens import WAITING_S_MAX, RanOut, Shown, TokenStore, Verdict, Waiting
 from hubspoke.errors import (
     AlreadyEnrolled,
     InvalidRequest,
@@ -100,6 +100,26 @@ async def test_a_token_that_is_unknown_over_or_guessed_is_refused_and_stays_good
     with pytest.raises(Unauthenticated, match="hubspoke token create"):
         await stores.redeem(**wrong)  # type: ignore[arg-type]
     assert isinstance(await stores.redeem(), NodeRecord)
+
+
+async def test_a_token_that_ran_out_unused_is_told_of_once_and_one_that_was_used_never(
+    stores: Stores,
+) -> None:
+    await stores.token("used")
+    await stores.redeem(token="used")
+    await stores.nodes.revoke("den", 2.0)
+    await stores.token("late", now=3)
+    assert await stores.tokens.end_unused(102.9) == ()
+    assert await stores.tokens.end_unused(103.0) == (RanOut("late", DEN, 103.0),)
+    assert await stores.tokens.end_unused(1e9) == ()
+    with pytest.raises(Unauthenticated, match="hubspoke token create"):
+        await stores.redeem(b"other", token="late", now=104.0)
+
+
+async def test_what_ran_out_long_ago_while_no_hub_was_there_is_still_told_of(stores: Stores) -> None:
+    await stores.token()
+    await stores.tokens.purge(1e9)
+    assert [one.token for one in await stores.tokens.end_unused(1e9)] == ["t1"]
 
 
 async def test_the_same_token_and_key_get_the_same_certificate_again(stores: Stores) -> None:
