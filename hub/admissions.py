@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hub.core.nonces import Nonces
-from hub.identities import REFUSED, requested_key
+from hub.identities import REFUSED, explained, requested_key
 from hub.store.nodes import NodeRecord
 from hub.store.tokens import Shown, Verdict, Waiting
 from hubspoke.errors import InvalidRequest, Unauthenticated
@@ -218,7 +218,7 @@ def _objection(node: NodeRecord, now: datetime) -> str:
     name, role = node.identity.name, node.identity.role
     anew = f"make a token with `hubspoke token create {name} --role {role}`, and join with it"
     if node.state is NodeState.LOCKED:
-        return f"{name} is locked, because {node.why}; let it in again with `hubspoke nodes unlock {name}`"
+        return f"{name} is locked: {explained(node)}"
     if node.state is not NodeState.ACTIVE:
         return f"{name} was revoked; to let it in again, {anew}"
     if now.timestamp() > node.expires_at + REJOIN_MAX.total_seconds():

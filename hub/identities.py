@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hub.store.nodes import Asked, Certified
+from hub.store.nodes import UNRECORDED, Asked, Certified
 from hubspoke.errors import InvalidRequest, Unauthenticated
 from hubspoke.types import NodeState
 from pki import bundle, pem, policy, profiles
@@ -263,9 +263,9 @@ class Identities:
         if node.state is not NodeState.ACTIVE:
             name = node.identity.name
             calls = self._live.cut(name)
-            log.error("node locked", extra={"node": name, "why": node.why, "calls": calls})
+            log.error("node locked", extra={"node": name, "why": explained(node), "calls": calls})
             self._audit.note("renew.generation_mismatch", node=name, serial=serial, newest=node.serial)
-            self._audit.note("node.lock", node=name, calls=calls)
+            self._audit.note("node.lock", node=name, calls=calls, why=node.why)
             raise Unauthenticated(REFUSED)
         log.info("certificate renewed", extra={"node": node.identity.name, "serial": node.serial})
         self.note_certificate("cert.renew", node)
@@ -290,6 +290,19 @@ class Identities:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def explained(node: NodeRecord) -> str:
+    """Say why *node* is in its state, and of one that is locked what lets it in again."""
+    if node.state is not NodeState.LOCKED:
+        return node.why
+    name, role = node.identity.name, node.identity.role
+    if node.why == UNRECORDED:
+        # Unlocked, it would be locked again with its next request.
+        mend = f"`hubspoke revoke {name}`, `hubspoke token create {name} --role {role}`, and join with `--replace`"
+    else:
+        mend = f"if it is known why, `hubspoke nodes unlock {name}` lets it in again"
+    return f"{node.why}; {mend}"
 
 
 def requested_key(request_der: bytes) -> ec.EllipticCurvePublicKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from hub.identities import explained
 from hub.rpc.interceptors import caller
 from hub.store.tokens import Verdict
 from hubspoke.api.nodes.v1 import nodes_pb2 as pb
@@ -93,7 +94,7 @@ def _info(node: NodeRecord) -> NodeInfo:
         state=node.state,
         since=_moment(node.since),
         key=fingerprint(node.key_digest),
-        why=node.why,
+        why=explained(node),
         serial=node.serial,
         generation=node.generation,
         bundle_generation=node.bundle_generation,

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 SERIALS_KEPT_S: Final = 90 * 86_400.0
 """How long a certificate is remembered after its end: for as long as its holder may come back with it."""
 
+OLDER: Final = "an older certificate asked for a new one, with another key"
+UNRECORDED: Final = (
+    "it asked for a new certificate with one that this hub has no record of: the hub's state was put back from an older copy, "
+    "or somebody forges certificates"
+)
+"""Why nodes are locked."""
+
 NODES: Final = sa.Table(
     "nodes",
     METADATA,
@@ -308,13 +315,10 @@ def _next(
     if node.key_digest == asked.key_digest:
         return node  # asked before, and the answer got lost
     if node.serial != asked.serial:
-        set_state(
-            on,
-            name,
-            NodeState.LOCKED,
-            "an older certificate asked for a new one, with another key",
-            asked.now,
+        is_recorded = (
+            on.execute(sa.select(_ISSUED.c.serial).filter_by(serial=asked.serial)).scalar() is not None
         )
+        set_state(on, name, NodeState.LOCKED, OLDER if is_recorded else UNRECORDED, asked.now)
         return _require(on, name)
     see_key(on, asked.key_digest)
     put(on, certify(node.identity), asked.now)

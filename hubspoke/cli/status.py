@@ -18,18 +18,20 @@ from hubspoke.cli.pki_status import warnings
 from hubspoke.cli.terminal import one_line
 from hubspoke.clock import SystemClock
 from hubspoke.paths import locate
-from hubspoke.types import ModelState, SpokeState
+from hubspoke.types import ModelState, NodeState, SpokeState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
-    from hubspoke.types import AuthoritiesInfo, Gpu, MemoryPool, Model, SpokeStatus
+    from hubspoke.types import AuthoritiesInfo, Gpu, MemoryPool, Model, NodeInfo, SpokeStatus
     from pki.address import Address
 
 MODELS_CELLS: Final = 26
 """Leaves the memory whole on a terminal of 100 columns."""
+
+LOCKED_TOLD_MAX: Final = 5
 
 _STYLES: Final = {
     SpokeState.READY: "green",
@@ -50,17 +52,18 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
 
     JSON: spokes, each with name, state, agent_version, registered_at, last_seen_at, slots, busy, reserved_bytes,
     inventory (memory, gpus, engines, models) and pools (gpus, total_bytes, free_bytes, reserved_bytes,
-    observed_bytes; without gpus it is main memory); and warnings, of authorities that end within 90 days.
+    observed_bytes; without gpus it is main memory); and warnings, of authorities that end within 90 days, and of nodes that
+    are locked.
     """
 
-    async def ask() -> tuple[tuple[SpokeStatus, ...], AuthoritiesInfo]:
+    async def ask() -> tuple[tuple[SpokeStatus, ...], AuthoritiesInfo, tuple[NodeInfo, ...]]:
         async with AdminClient(locate(state_dir).client, hubs) as mesh:
-            return await mesh.spokes(), await mesh.authorities()
+            return await mesh.spokes(), await mesh.authorities(), await mesh.nodes()
 
     with for_admins():
-        spokes, authorities = loop.run(ask)
+        spokes, authorities, nodes = loop.run(ask)
     now = SystemClock().now()
-    told = list(warnings(authorities, now))
+    told = [*warnings(authorities, now), *locked(nodes)]
     if as_json:
         write_json({"spokes": spokes, "warnings": told})
         return
@@ -72,6 +75,15 @@ def command(*, hubs: tuple[Address, ...], state_dir: Path | None, as_json: bool)
         click.echo(
             "No spoke has joined yet; `hubspoke token create NAME --role spoke` makes a token for one."
         )
+
+
+def locked(nodes: Iterable[NodeInfo]) -> Iterator[str]:
+    """Say which nodes are locked, each with why and with what mends it; of many only the first ones."""
+    found = [node for node in nodes if node.state is NodeState.LOCKED]
+    for node in found[:LOCKED_TOLD_MAX]:
+        yield one_line(f"{node.identity.name} is locked: {node.why}")
+    if len(found) > LOCKED_TOLD_MAX:
+        yield f"{len(found) - LOCKED_TOLD_MAX} more nodes are locked: `hubspoke nodes list`"
 
 
 def _table(spokes: tuple[SpokeStatus, ...], now: datetime) -> Table:

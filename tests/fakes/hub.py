@@ -25,6 +25,8 @@ from hubspoke.api.inference.v1 import inference_pb2 as pb
 from hubspoke.api.inference.v1 import inference_pb2_grpc as rpc
 from hubspoke.api.models.v1 import models_pb2 as models_pb
 from hubspoke.api.models.v1 import models_pb2_grpc as models_rpc
+from hubspoke.api.nodes.v1 import nodes_pb2 as nodes_pb
+from hubspoke.api.nodes.v1 import nodes_pb2_grpc as nodes_rpc
 from hubspoke.errors import MeshError
 from hubspoke.wire import status
 from pki import pem, policy, profiles
@@ -148,6 +150,7 @@ class FakeHub(
     models_rpc.ModelsServiceServicer,
     admin_rpc.AdminServiceServicer,
     authorities_rpc.AuthoritiesServiceServicer,
+    nodes_rpc.NodesServiceServicer,
     identity_rpc.IdentityServiceServicer,
     enrolment_rpc.EnrolmentServiceServicer,
 ):
@@ -164,6 +167,7 @@ class FakeHub(
     models: Iterable[pb.ModelSummary] = ()
     spokes: Iterable[admin_pb.SpokeStatus] = ()
     authorities: authorities_pb.Authorities | None = None
+    nodes: Iterable[nodes_pb.Node] = ()
     embeds: EmbedScript = lengths
     loads: LoadScript = loads
     pulls: PullScript = pulls
@@ -218,6 +222,11 @@ class FakeHub(
         with _errors(context):
             self._refuse()
             return authorities_pb.GetAuthoritiesResponse(authorities=self.authorities)
+
+    def ListNodes(self, _request, context):  # noqa: N802  # the proto names it
+        with _errors(context):
+            self._refuse()
+            return nodes_pb.ListNodesResponse(nodes=self.nodes)
 
     def CreateJoinToken(self, request, context):  # noqa: N802  # the proto names it
         with _errors(context):
@@ -294,6 +303,7 @@ def serve_mesh(hub: FakeHub, add: Callable[[grpc.Server], None] = lambda _server
         rpc.add_InferenceServiceServicer_to_server(hub, server)
         admin_rpc.add_AdminServiceServicer_to_server(hub, server)
         authorities_rpc.add_AuthoritiesServiceServicer_to_server(hub, server)
+        nodes_rpc.add_NodesServiceServicer_to_server(hub, server)
         models_rpc.add_ModelsServiceServicer_to_server(hub, server)
         identity_rpc.add_IdentityServiceServicer_to_server(hub, server)
         add(server)

@@ -261,6 +261,7 @@ async def test_a_thief_with_an_old_certificate_locks_the_node_and_cuts_its_calls
             await client.models()
         locked = await node(hub, "laptop")
         assert (locked.state, locked.generation) == (NodeState.LOCKED, 2)
+        assert "`hubspoke nodes unlock laptop`" in locked.why
         assert (await noted(hub, "renew.generation_mismatch"))["serial"] == first.serial
         assert (await noted(hub, "node.lock"))["node"] == "laptop"
         async with an_admin(hub) as admin:

@@ -12,8 +12,10 @@ from hub.cli.admin import reissue
 from hub.config import DatabaseConfig
 from hubspoke import enrol
 from hubspoke.admin import AdminClient
+from hubspoke.cli.status import locked
 from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
+from hubspoke.diagnosis.node import reason
 from hubspoke.errors import Unauthenticated
 from hubspoke.rejoin import valid_identity
 from hubspoke.types import KeyPlan, NodeState
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tests.fakes.real_hub import RealHub
 
 LONG_AGO = timedelta(days=400)
+MEND = "`hubspoke revoke renews`, `hubspoke token create renews --role app`, and join with `--replace`"
 
 
 async def renew(hub: RealHub, files: NodeFiles) -> None:
@@ -70,11 +73,20 @@ async def test_what_a_restored_hub_does_not_know_has_to_be_done_again(tmp_path: 
     copy.rename(state)
     async with started_again(hub):
         assert [await works(files) for files in (renews, revoked, late)] == [True, True, False]
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(Unauthenticated, match="hubspoke nodes list"):
             await renew(hub, renews)
-        assert (await states(hub))["renews"] is NodeState.LOCKED
+        told = await reason(renews, [hub.mesh], SystemClock().now())
+        assert "`hubspoke nodes list`" in told
         async with AdminClient(hub.admin.directory) as admin:
             assert await admin.keys() == ()
+            (node,) = [node for node in await admin.nodes() if node.state is NodeState.LOCKED]
+            assert "put back from an older copy" in node.why
+            assert MEND in node.why
+            assert list(locked(await admin.nodes())) == [f"renews is locked: {node.why}"]
+            # What would let a copied node in again is of no use here.
+            await admin.unlock("renews")
+            with pytest.raises(Unauthenticated):
+                await renew(hub, renews)
             await admin.revoke("renews")
         for files in (renews, late):
             await join_anew(hub, files, Role.APP)

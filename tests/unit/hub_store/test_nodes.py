@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.config import DatabaseConfig
-from hub.store.nodes import Asked, Certified, NodeRecord, NodeStore
+from hub.store.nodes import OLDER, UNRECORDED, Asked, Certified, NodeRecord, NodeStore
 from hub.store.state import open_state
 from hub.store.tokens import WAITING_S_MAX, RanOut, Shown, TokenStore, Verdict, Waiting
 from hubspoke.errors import (
@@ -176,11 +176,20 @@ async def test_a_new_key_on_an_old_certificate_locks_the_node(stores: Stores) ->
     await stores.renew(b"two", serial=serial_of(b"one"))
     locked = await stores.renew(b"thief", serial=serial_of(b"one"))
     assert (locked.state, locked.serial) == (NodeState.LOCKED, serial_of(b"two"))
-    assert "older certificate" in locked.why
+    assert locked.why == OLDER
     with pytest.raises(Unauthenticated):
         await stores.renew(b"three", serial=serial_of(b"two"))
     assert (await stores.nodes.unlock("den", 5)).state is NodeState.ACTIVE
     assert (await stores.renew(b"three", serial=serial_of(b"two"))).generation == 3
+
+
+async def test_a_certificate_that_is_on_no_record_locks_the_node_for_a_reason_of_its_own(
+    stores: Stores,
+) -> None:
+    await stores.token()
+    await stores.redeem(b"one")
+    locked = await stores.renew(b"three", serial=serial_of(b"two"))
+    assert (locked.state, locked.why) == (NodeState.LOCKED, UNRECORDED)
 
 
 async def test_a_locked_name_gets_no_token_until_it_is_unlocked_or_revoked(stores: Stores) -> None:

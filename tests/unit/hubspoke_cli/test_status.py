@@ -3,6 +3,9 @@
 import json
 
 from hubspoke.api.admin.v1 import admin_pb2 as admin_pb
+from hubspoke.api.nodes.v1 import nodes_pb2 as nodes_pb
+from hubspoke.api.types.v1 import types_pb2 as types_pb
+from hubspoke.cli.status import LOCKED_TOLD_MAX
 from tests.fakes.hub import FakeHub
 
 GIB = 1 << 30
@@ -48,3 +51,23 @@ def test_json_has_the_pools(mesh, run_at):
         "observed_bytes": 4 * GIB,
     }
     assert spoke["pools"][1]["gpus"] == []
+
+
+def nodes(state: nodes_pb.NodeState.ValueType, count: int) -> list[nodes_pb.Node]:
+    return [
+        nodes_pb.Node(name=f"n{number}", role=types_pb.ROLE_APP, state=state, why="so it is")
+        for number in range(count)
+    ]
+
+
+def test_who_is_locked_is_told_with_why_and_nobody_else(mesh, run_at):
+    locked, active = nodes(nodes_pb.NODE_STATE_LOCKED, 1), nodes(nodes_pb.NODE_STATE_ACTIVE, 2)
+    ran = run_at(FakeHub(mesh.hub, spokes=[a_spoke()], nodes=active + locked), "status")
+    assert ran.stderr == "Warning: n0 is locked: so it is\n"
+
+
+def test_of_many_who_are_locked_the_first_ones_are_told_and_how_many_more_there_are(mesh, run_at):
+    locked = nodes(nodes_pb.NODE_STATE_LOCKED, LOCKED_TOLD_MAX + 3)
+    told = json.loads(run_at(FakeHub(mesh.hub, nodes=locked), "status", "--json").stdout)["warnings"]
+    assert len(told) == LOCKED_TOLD_MAX + 1
+    assert told[-1] == "3 more nodes are locked: `hubspoke nodes list`"
