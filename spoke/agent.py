@@ -83,7 +83,7 @@ class Agent:
         self._hubs = hubs
         self._clock = clock
         self._chance = chance
-        self._identity = self._load_identity()
+        self._identity = self._load_identity()  # that is kept fresh
         files.load_anchors(now=clock.now())  # who cannot trust any hub is told at the start, not in a log
         # A renewal is asked for with the certificate that the connection shows: with an older one it would look like a theft.
         self._shown: WeakKeyDictionary[grpc.aio.Channel, StoredIdentity] = WeakKeyDictionary()
@@ -108,7 +108,11 @@ class Agent:
             working = group.create_task(self._tasks.run())
             renewing = group.create_task(
                 keep_fresh(
-                    self._identity, self._renew, clock=self._clock, chance=self._chance, news=self._news
+                    self._identity,
+                    self._renew_when_due,
+                    clock=self._clock,
+                    chance=self._chance,
+                    news=self._news,
                 )
             )
             pinging = group.create_task(notify.keep_alive())
@@ -186,13 +190,25 @@ class Agent:
         with _closing_is_no_end():
             should_renew = await enrol.catch_up(channel, self._files, self._clock)
         self._generation = await asyncio.to_thread(self._files.load_generation)
-        return await self._renew() if should_renew else self._shown[channel]
+        if should_renew:
+            return await self._renew()
+        self._identity = self._shown[channel]
+        return self._identity
+
+    async def _renew_when_due(self) -> StoredIdentity:
+        """Renew the certificate that is due, unless that has been done to connect, because it had ended."""
+        shown = self._shown[await self._link.channel()]
+        if shown.serial == self._identity.serial:
+            return await self._renew()
+        self._identity = shown
+        return shown
 
     async def _renew(self) -> StoredIdentity:
         channel = await self._link.channel()
         with _closing_is_no_end():
             fresh = await enrol.renew(channel, self._files, self._shown[channel], self._clock)
         self._link.move()
+        self._identity = fresh
         return fresh
 
 

@@ -69,8 +69,7 @@ class Link:
         self._chance = chance
         self._line: Line | None = None  # the newest
         self._is_to_move = asyncio.Event()
-        self._is_settled = asyncio.Event()  # not moving
-        self._is_settled.set()
+        self._is_settled = asyncio.Event()  # neither connecting nor moving
         self._why = ""
         self._patience: asyncio.Timeout | None = None
 
@@ -87,14 +86,16 @@ class Link:
                 await self._back_off(failure, failures)
 
     async def channel(self) -> grpc.aio.Channel:
-        """Give the newest connection to the hub, which for a spoke that moves is the one that it moves to.
+        """Give the newest connection to the hub; of a spoke that connects or moves, the one that comes of it.
 
-        Raise Unreachable while there is none, TimeoutError when a move takes longer than one try at connecting.
+        Raise Unreachable when that takes longer than one try at connecting, and for a spoke that is gone.
         """
-        # Over the old one, which is about to end, a node would show a certificate that is not its newest.
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await self._is_settled.wait()
-        if self._line is None:
+        # Over the old one, which is about to end, a node would show a certificate that is not its newest. And what a hub says
+        # while a spoke connects is to be done when that has come to its end, not after half a minute of back-off.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._is_settled.wait()
+        if self._line is None or not self._is_settled.is_set():
             raise Unreachable("there is no connection to the hub now")
         return self._line.channel
 
@@ -236,7 +237,7 @@ class Link:
 
     def _happen(self, event: Event, **facts: str | int) -> None:
         before, self.phase = self.phase, after(self.phase, event)
-        if self.phase is Phase.MOVING:
+        if self.phase in {Phase.CONNECTING, Phase.MOVING}:
             self._is_settled.clear()
         else:
             self._is_settled.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import RotationRefused, Unreachable
+from hubspoke.types import HostMemory
 from pki import disk
 from pki.authority_files import HUB_ISSUING
 from pki.bundle import parse_chain
@@ -26,9 +28,13 @@ from pki.files import NodeFiles
 from pki.identity import Role
 from pki.rotation import Kind, Phase, Record
 from pki.setup import is_issuer_in_use
+from spoke.agent import Agent
+from spoke.gpu.none import NoGpus
+from spoke.link.machine import Machine
 from tests.fakes.engine import FakeEngine, a_model
+from tests.fakes.pauses import pause
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import real_hub, started_again
+from tests.fakes.real_hub import POLL_S, WAIT_S, real_hub, started_again
 from tests.fakes.rotating import advance, begin, finish, roll_back, under_load
 
 if TYPE_CHECKING:
@@ -106,6 +112,24 @@ async def test_no_call_fails_while_an_exchange_is_turned_round(tmp_path: Path, k
         after = hub.made.hub.authorities.load_roots(), hub.made.hub.authorities.load_node_issuers()
         assert (after, info.rotation) == (before, None)
         assert is_issuer_in_use(hub.made.hub, hub.made.hub.load_identity().chain_pem)
+
+
+async def test_a_spoke_that_was_away_renews_as_soon_as_it_is_back(tmp_path: Path):
+    async with real_hub(tmp_path) as hub, AdminClient(hub.admin.directory) as admin:
+        files = await hub.join("den", Role.SPOKE)
+        info = await begin(hub, Kind.NODE_ISSUING)
+        while info.rotation is not None and info.rotation.phase is not Phase.SIGN:
+            info = await advance(hub, Kind.NODE_ISSUING, info.rotation.phase)
+        machine = Machine([FakeEngine(a_model())], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
+        # By this chance what fails once is tried again after half a minute.
+        agent = Agent(
+            files, machine, hubs=(hub.mesh,), slots=1, version="", clock=SystemClock(), chance=lambda: 0.99
+        )
+        async with asyncio.TaskGroup() as group, asyncio.timeout(WAIT_S):
+            running = group.create_task(agent.run())
+            while next(node for node in await admin.nodes() if node.identity.name == "den").generation < 2:
+                await pause(POLL_S)
+            running.cancel()
 
 
 async def test_the_end_is_refused_while_a_node_has_not_taken_it_over_unless_it_is_forced(tmp_path: Path):

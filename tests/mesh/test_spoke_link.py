@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hubspoke.api.mesh.v1 import mesh_pb2 as pb
-from hubspoke.errors import Unauthenticated
+from hubspoke.errors import Unauthenticated, Unreachable
 from spoke.core.lifecycle import Phase
 from tests.fakes.engine import FakeEngine, Gate
 from tests.fakes.linked_spoke import ASK, COLD, TINY, a_spoke, text_of
@@ -312,6 +312,29 @@ async def test_who_asks_during_a_move_asks_over_the_connection_that_it_leads_to(
             hub.refusal = None
         assert asking.result() is not before
         assert asking.result() is await spoke.link.channel()
+
+
+async def test_who_asks_while_a_spoke_connects_asks_as_soon_as_it_is_connected(mesh):
+    hub = MeshHub()
+    hub.refusal = Unauthenticated("not now")
+    async with mesh.serving(hub), a_spoke(mesh, FakeEngine(TINY)) as spoke, asyncio.TaskGroup() as group:
+        asking = group.create_task(spoke.link.channel())
+        await soon(hub.refused.wait())
+        assert not asking.done()
+        hub.refusal = None
+        await soon(asyncio.wait({asking}))
+        assert asking.result() is await spoke.link.channel()
+
+
+async def test_who_asks_a_spoke_that_leaves_before_it_was_connected_is_told_so(mesh):
+    hub = MeshHub()
+    hub.refusal = Unauthenticated("not now")
+    async with mesh.serving(hub), a_spoke(mesh, FakeEngine(TINY)) as spoke:
+        asking = asyncio.create_task(spoke.link.channel())
+        await soon(hub.refused.wait())
+        spoke.link.leave("stop")
+        with pytest.raises(Unreachable):
+            await soon(asking)
 
 
 async def test_a_spoke_that_is_stopped_after_it_has_moved_finishes_what_runs_on_the_old_connection(mesh):
