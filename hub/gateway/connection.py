@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import asyncio
     import ssl
 
+    from starlette.types import Message, Receive, Scope, Send
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 HEAD_BYTES_MAX: Final = 64 * 1024
 """Bytes that a request's line and headers may have, beside what one read brings at once."""
 HEAD_S_MAX: Final = 30.0
@@ -30,7 +33,8 @@ _TOO_LARGE: Final = (
 class Connection(HttpToolsProtocol):
     """Closes itself on clients that send no request, too much of one, or take no answer.
 
-    The application learns of the client's certificate, which uvicorn keeps to itself.
+    The application learns of the client's certificate, which uvicorn keeps to itself, and no client of HTTP/1.0 gets what
+    only HTTP/1.1 knows.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -100,6 +104,10 @@ class Connection(HttpToolsProtocol):
         self._stall_timer = _ended(self._stall_timer)
         super().resume_writing()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        is_old = cycle.scope["http_version"] != "1.1"
+        super()._start_asgi_task(cycle, _without_chunks(app, cycle) if is_old else app)
+
     def _expect_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_S_MAX, self._head_overdue)
@@ -125,6 +133,31 @@ def _ended(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
     if timer is not None:
         timer.cancel()
     return None
+
+
+def _without_chunks(app: Any, cycle: RequestResponseCycle) -> Any:
+    """Serve a client that knows no chunks: what has no length ends with the connection (RFC 9112, 6.1 and 6.3).
+
+    Nor does it know what 100 means (RFC 9110, 10.1.1).
+    """
+    cycle.waiting_for_100_continue = False
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        has_length = True
+
+        async def send_plainly(message: Message) -> None:
+            nonlocal has_length
+            if message["type"] == "http.response.start":
+                has_length = any(name == b"content-length" for name, _ in message["headers"])
+                if not has_length:
+                    cycle.keep_alive, cycle.chunked_encoding = False, False
+            elif not has_length:
+                cycle.expected_content_length = len(message["body"])  # for uvicorn, all that is left
+            await send(message)
+
+        await app(scope, receive, send_plainly)
+
+    return serve
 
 
 def _without_upgrade(data: bytes) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,67 +13,14 @@ from hubspoke.http_marks import MESH_HEADER
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
 from tests.gateway.conftest import a_gateway
+from tests.gateway.wire import ASK, CHAT, a_wire, asked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.gateway.conftest import Gateway
 
-ASK = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
-CHAT = "/v1/chat/completions"
 MUCH = "x" * 100_000
-
-
-class Wire:
-    """A connection, as bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, *parts: bytes) -> None:
-        self.writer.write(b"".join(parts))
-
-    async def status(self) -> int:
-        """Read one response with its body."""
-        async with asyncio.timeout(WAIT_S):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-            assert f"\r\n{MESH_HEADER}: ".encode() in head
-            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            await self.reader.readexactly(length)
-        return int(head.split()[1])
-
-    async def is_closed(self) -> None:
-        """Wait until the hub closes it."""
-        async with asyncio.timeout(WAIT_S):
-            try:
-                while await self.reader.read(65_536):
-                    pass
-            except ConnectionResetError:
-                pass
-
-
-@asynccontextmanager
-async def a_wire(gateway: Gateway) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.hub.ports.gateway[0])
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-
-
-def asked(gateway: Gateway, *headers: str, body: object = ASK) -> bytes:
-    """Give a question as bytes."""
-    content = json.dumps(body).encode()
-    lines = (
-        f"POST {CHAT} HTTP/1.1",
-        "host: localhost",
-        f"authorization: Bearer {gateway.key}",
-        *headers,
-        f"content-length: {len(content)}",
-    )
-    return "\r\n".join((*lines, "", "")).encode() + content
 
 
 async def test_headers_without_end_are_refused(gateway: Gateway) -> None:
