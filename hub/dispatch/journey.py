@@ -78,6 +78,8 @@ class Call:
     """The one spoke that may have it."""
     excluded: frozenset[SpokeId] = frozenset()
     """Spokes that may not."""
+    is_watched: bool = False
+    """Whether a client that reads nothing is given up by whoever calls, as with an HTTP connection."""
 
     @property
     def kind(self) -> CallKind:
@@ -156,7 +158,7 @@ class Dispatch:
 
     @contextmanager
     def _waiting(self, ask: Ask, call: Call) -> Iterator[Waiter]:
-        waiter = Waiter(ask, call.kind, call.body, call.client.write, call.task)
+        waiter = Waiter(ask, call.kind, call.body, call.client.write, call.task, call.is_watched)
         self._queue.add(waiter)
         try:
             yield waiter

@@ -35,6 +35,7 @@ class Waiter:
     request: bytes
     sink: Sink
     task: Task | None = None
+    is_watched: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     wait: Wait | None = None
     grant: Grant | None = None
@@ -150,7 +151,8 @@ class Queue:
             request=waiter.request,
             task=waiter.task,
         )
-        job = Job(assignment, waiter.sink, asyncio.get_running_loop().create_future())
+        done = asyncio.get_running_loop().create_future()
+        job = Job(assignment, waiter.sink, done, is_watched=waiter.is_watched)
         return Grant(job, self._sessions.assign(job), decision)
 
 

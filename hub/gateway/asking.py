@@ -297,7 +297,8 @@ async def vectors(
 
 
 def _call(request: Checked[Request] | Checked[EmbedRequest], client: Client, outcome: Outcome) -> Call:
-    return Call(request.request, request.body, client, progress=outcome.progress)
+    # The connection knows whether the client takes anything; a message of many pieces may take it minutes.
+    return Call(request.request, request.body, client, progress=outcome.progress, is_watched=True)
 
 
 def served_by(started: Started) -> dict[str, str]:

@@ -78,6 +78,8 @@ class Job:
     """Set once the client knows where its answer is made; nothing of the answer goes out before."""
     tokens: int = 0
     """Those of the answer so far."""
+    is_watched: bool = False
+    """Whether the sink itself gives up a client that reads nothing, and knows better than a message that takes long."""
 
     @property
     def has_text(self) -> bool:
@@ -185,7 +187,7 @@ class WorkStream:
     def sweep(self, now: float) -> None:
         """Give up a client that has stopped reading, and a spoke that neither goes on nor ends what was cancelled."""
         if self._passing_since is not None:
-            if now - self._passing_since > SINK_STALL_S:
+            if now - self._passing_since > SINK_STALL_S and not (self.job and self.job.is_watched):
                 self._give_up_client()
         elif self.job is not None and now - self._heard_at > PROGRESS_S_MAX:
             self.job.fail(EngineTimeout(f"{self.spoke} has said nothing about this for {PROGRESS_S_MAX:g} s"))

@@ -126,6 +126,21 @@ async def test_a_client_that_stops_reading_loses_its_call_and_not_the_slot() -> 
     assert stream.is_idle
 
 
+async def test_a_client_that_others_watch_may_take_long_for_a_message() -> None:
+    stream, sink = an_idle_stream(), Sink()
+    job = a_job(sink)
+    job.is_watched = True
+    stream.assign(job, 0.0)
+    sink.is_stalled = True
+    reader = asyncio.create_task(stream.chunk(1, b"a", 1, 0.0))
+    stream.read_by(reader)
+    await sink.stalled.wait()
+    stream.sweep(10 * SINK_STALL_S)
+    assert not job.done.done()
+    stream.cancel(job, 10 * SINK_STALL_S)  # as they do when it reads nothing
+    await reader
+
+
 async def test_cancelling_the_reader_itself_is_not_taken_for_a_stall() -> None:
     stream, sink = an_idle_stream(), Sink()
     stream.assign(a_job(sink), 0.0)
