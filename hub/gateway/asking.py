@@ -308,6 +308,7 @@ def served_by(started: Started) -> dict[str, str]:
         "x-hubspoke-model": started.model,
         "x-hubspoke-model-key": started.model_key,
         "x-hubspoke-attempts": str(started.attempt),
+        "x-hubspoke-resumed": "false",  # see `served`
         "x-hubspoke-queue-ms": f"{started.queue_s * 1000:.1f}",
     }
 
@@ -319,6 +320,7 @@ def served(started: Started) -> dict[str, object]:
         "model": started.model,
         "model_key": started.model_key,
         "attempt": started.attempt,
+        "resumed": False,  # each attempt begins anew, and none is made once the client may have seen text
         "queue_ms": round(started.queue_s * 1000, 1),
     }
 
