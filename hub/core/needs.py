@@ -8,14 +8,21 @@ from hub.core.types import Ask
 from hubspoke.types import Calling, Capability, Effort, EmbedRequest, Request, Speaker
 
 if TYPE_CHECKING:
-    from hubspoke.types import Message, Sampling
+    from hubspoke.types import Message, Sampling, SpokeId
 
 Asked: TypeAlias = Request | EmbedRequest
 """Whatever a spoke can be given to do."""
 
 
-def ask_of(request: Asked, *, now: float, timeout_s: float | None) -> Ask:
-    """Give *request*, which has *timeout_s* left, as the scheduler sees it."""
+def ask_of(
+    request: Asked,
+    *,
+    now: float,
+    timeout_s: float | None,
+    only: SpokeId | None = None,
+    excluded: frozenset[SpokeId] = frozenset(),
+) -> Ask:
+    """Give *request*, which has *timeout_s* left and may not run everywhere, as the scheduler sees it."""
     return Ask(
         model=request.model,
         needs=needs(request),
@@ -24,6 +31,8 @@ def ask_of(request: Asked, *, now: float, timeout_s: float | None) -> Ask:
         priority=request.priority,
         arrived_at=now,
         deadline_at=None if timeout_s is None else now + timeout_s,
+        excluded=excluded,
+        only=only,
     )
 
 

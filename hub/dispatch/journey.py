@@ -101,8 +101,8 @@ class Dispatch:
 
         Raise what is in the way: a RequestError, a CapacityError, or the SpokeError that no other spoke could mend.
         """
-        ask = ask_of(call.request, now=self._clock.monotonic(), timeout_s=call.timeout_s)
-        ask = replace(ask, only=call.only, excluded=call.excluded)
+        now = self._clock.monotonic()
+        ask = ask_of(call.request, now=now, timeout_s=call.timeout_s, only=call.only, excluded=call.excluded)
         admission.admit(ask, len(self._queue), self._queue.size_bytes + len(call.body))
         try:
             async with asyncio.timeout(call.timeout_s):
@@ -170,6 +170,8 @@ class Dispatch:
                 _settle(waiter.grant.job)
 
     async def _granted_in_time(self, waiter: Waiter, client: Client) -> Grant:
+        if waiter.grant is not None:
+            return waiter.grant  # at once, as mostly
         left_s = admission.gives_up_at(waiter.ask) - self._clock.monotonic()
         try:
             async with asyncio.timeout(left_s):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from hub.core import admission
@@ -118,7 +118,7 @@ class Queue:
         yield from sorted(self._waiters, key=lambda waiter: admission.turn(waiter.ask, now))
 
     def _decide(self, waiter: Waiter, ahead: int, now: float) -> None:
-        traffic = replace(self._sessions.traffic(), waiting={waiter.ask.model: ahead})
+        traffic = self._sessions.traffic({waiter.ask.model: ahead})
         decision = choose(waiter.ask, self._sessions.registry, traffic, now)
         match decision:
             case Assign():

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Match, Route, Router
 
 from hub.gateway.access import Principal, canonical_origin
 from hub.gateway.advice import NOT_AGAIN, advice
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import msgspec
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from hub.gateway.access import Door
@@ -163,30 +161,32 @@ def application(
     dialect_of: Callable[[Request], Dialect],
 ) -> ASGIApp:
     """Put all *ways* together, the first that fits taken. *dialect_of* says who may have sent what fits none."""
-    routes = [WayRoute(way, Endpoint(way, front, door, serving)) for way in ways]
-    allowed = [canonical_origin(origin) for origin in origins]
-    every = ["*"]
-    cors = Middleware(
-        CORSMiddleware, allow_origins=allowed, allow_methods=every, allow_headers=every, expose_headers=every
+    # A redirection would go to whatever host the request names, before anybody has looked at that.
+    router = Router(
+        [WayRoute(way, Endpoint(way, front, door, serving)) for way in ways], redirect_slashes=False
     )
 
-    async def elsewhere(request: Request, error: Exception) -> Response:
-        if not isinstance(error, HTTPException):
-            raise error
+    def elsewhere(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path} is nothing that this gateway serves; /openapi.json lists what it does"
         request_id = _new_id()
         body = dialect_of(request).missing(error.status_code, message, request_id)
         headers = {**(error.headers or {}), **dict.fromkeys(REQUEST_ID_HEADERS, request_id), **NOT_AGAIN}
         return Response(body, error.status_code, headers, JSON)
 
-    made = Starlette(
-        routes=routes,
-        middleware=[cors] if allowed else [],
-        exception_handlers={HTTPException: elsewhere},
+    # Not starlette's own application, which would look at every write of every answer twice.
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = router  # it raises what it has no route for only inside of something
+        try:
+            await router(scope, receive, send)
+        except HTTPException as error:
+            await elsewhere(Request(scope), error)(scope, receive, send)
+
+    allowed, every = [canonical_origin(origin) for origin in origins], ["*"]
+    if not allowed:
+        return routed
+    return CORSMiddleware(
+        routed, allow_origins=allowed, allow_methods=every, allow_headers=every, expose_headers=every
     )
-    # A redirection would go to whatever host the request names, before anybody has looked at that.
-    made.router.redirect_slashes = False
-    return made
 
 
 def _new_id() -> str:

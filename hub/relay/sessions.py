@@ -57,9 +57,11 @@ class Sessions:
         """Call *tell* from now on whenever a waiting request might have a better chance."""
         self._listeners.append(tell)
 
-    def traffic(self) -> Traffic:
-        """Say what runs now."""
-        return Traffic({spoke: len(live.idle) for spoke, live in self._live.items()}, self._running)
+    def traffic(self, waiting: Mapping[str, int] | None = None) -> Traffic:
+        """Say what runs now, and how many are *waiting* for each model."""
+        return Traffic(
+            {spoke: len(live.idle) for spoke, live in self._live.items()}, self._running, waiting or {}
+        )
 
     def streams(self, spoke: SpokeId) -> tuple[int, int]:
         """Count the Work streams of *spoke* that are open, and those among them that are busy."""

@@ -100,7 +100,8 @@ class OpenAiEngine:
     async def generate(self, model: str, request: Request) -> AsyncGenerator[Delta | Finished, None]:
         """Answer *request*; raise EngineOverloaded without a free slot, and what the server refuses it with."""
         served = self._told.get(model, Served(model))
-        if Capability.THINKING not in served.capabilities(self._capabilities):
+        thinks = Capability.THINKING in served.capabilities(self._capabilities)
+        if request.thinking is not None and not thinks:
             # It does not think anyway, and the server may not know the word that tells it not to.
             request = replace(request, thinking=None)
         with self._admission.slot(model, self._plan.slots):
