@@ -12,6 +12,7 @@ from hubspoke.errors import EngineTruncated, InvalidRequest, MeshError, ModelLoa
 from hubspoke.gathered import Gathered, GatheredVectors
 from hubspoke.types import Delta, Embeddings, EmbedRequest, Finished, Request, Started, Waiting
 from hubspoke.wire import answers, requests
+from hubspoke.wire.allowed import check, check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -248,10 +249,10 @@ def checked(request: T) -> Checked[T]:
     try:
         if isinstance(request, EmbedRequest):
             body = requests.embed_to_wire(request).SerializeToString()
-            requests.embed_from_bytes(body)
+            check_texts(request)
         else:
             body = requests.request_to_wire(request).SerializeToString()
-            requests.request_from_bytes(body)
+            check(request)
     except (ValueError, TypeError, OverflowError) as error:
         # What protobuf cannot hold: a number that is too large, or half of a surrogate pair.
         raise InvalidRequest(f"the request holds what cannot be sent: {error}") from error

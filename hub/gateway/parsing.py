@@ -10,8 +10,8 @@ import msgspec
 
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import Image
+from hubspoke.wire.allowed import SESSION_KEY_BYTES_MAX
 from hubspoke.wire.conversation import media_type
-from hubspoke.wire.requests import SESSION_KEY_BYTES_MAX
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from hubspoke.api.models.v1 import models_pb2_grpc as rpc
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import SpokeId
 from hubspoke.wire import upkeep
+from hubspoke.wire.allowed import MODEL_BYTES_MAX
 from hubspoke.wire.checks import short
-from hubspoke.wire.requests import MODEL_BYTES_MAX
 
 if TYPE_CHECKING:
     import grpc

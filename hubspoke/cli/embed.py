@@ -15,7 +15,7 @@ from hubspoke.cli.streams import read_text
 from hubspoke.cli.terminal import one_line
 from hubspoke.client import MeshClient
 from hubspoke.paths import locate
-from hubspoke.wire.requests import DIMENSIONS_MAX
+from hubspoke.wire.allowed import DIMENSIONS_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -48,12 +48,23 @@ def messages_to_wire(messages: Iterable[Message]) -> list[pb.Message]:
 
 
 def messages_from_wire(conversation: pb.Conversation) -> tuple[Message, ...]:
-    """Check the turns of a conversation; raise InvalidRequest that names the field."""
-    if not 1 <= len(conversation.messages) <= MESSAGES_MAX:
-        raise InvalidRequest(
-            f"conversation.messages has {len(conversation.messages)} entries; give 1 to {MESSAGES_MAX}"
-        )
+    """Give the turns of a conversation, which nobody has checked yet; raise InvalidRequest when there is none."""
+    if not conversation.messages:
+        raise InvalidRequest(f"conversation.messages has 0 entries; give 1 to {MESSAGES_MAX}")
     return tuple(_turn(message) for message in conversation.messages)
+
+
+def check_turns(messages: tuple[Message, ...]) -> None:
+    """Check the turns of a conversation; raise InvalidRequest that names the field."""
+    if len(messages) > MESSAGES_MAX:
+        raise InvalidRequest(f"conversation.messages has {len(messages)} entries; give 1 to {MESSAGES_MAX}")
+    for turn in messages:
+        _check_place(turn)
+        _check_images(turn.images)
+        _check_calls(turn.tool_calls)
+        short("tool_call_id", turn.tool_call_id, CALL_ID_BYTES_MAX)
+        if turn.tool_name:
+            named("tool_name", turn.tool_name)
 
 
 def media_type(data: bytes) -> str:
@@ -68,57 +79,44 @@ def media_type(data: bytes) -> str:
 
 
 def _turn(message: pb.Message) -> Message:
-    speaker = enums.SPEAKER.from_wire(message.speaker)
-    _check_place(message, speaker)
     return Message(
-        speaker=speaker,
+        speaker=enums.SPEAKER.from_wire(message.speaker),
         text=message.text,
-        images=tuple(_images(message.images)),
+        images=tuple(Image(image.data) for image in message.images),
         thinking=message.thinking,
-        tool_calls=tuple(_calls(message.tool_calls)),
-        tool_call_id=short("tool_call_id", message.tool_call_id, CALL_ID_BYTES_MAX),
-        tool_name=named("tool_name", message.tool_name) if message.tool_name else "",
+        tool_calls=tuple(ToolCall(call.name, call.arguments, call.id) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+        tool_name=message.tool_name,
     )
 
 
-def _check_place(message: pb.Message, speaker: Speaker) -> None:
-    """Refuse what does not belong into a turn of *speaker*, and a turn that says nothing."""
-    if message.images and speaker is not Speaker.USER:
+def _check_place(turn: Message) -> None:
+    """Refuse what does not belong into a turn of its speaker, and a turn that says nothing."""
+    speaker = turn.speaker
+    if turn.images and speaker is not Speaker.USER:
         raise InvalidRequest(f"a turn of the {speaker} has images; only the user's may")
-    if (message.thinking or message.tool_calls) and speaker is not Speaker.ASSISTANT:
+    if (turn.thinking or turn.tool_calls) and speaker is not Speaker.ASSISTANT:
         raise InvalidRequest(f"a turn of the {speaker} has thinking or tool calls; only the assistant's may")
-    if speaker is Speaker.TOOL and not message.tool_name:
+    if speaker is Speaker.TOOL and not turn.tool_name:
         raise InvalidRequest("a tool's turn does not say which tool it is; set tool_name")
-    if speaker is not Speaker.TOOL and (message.tool_name or message.tool_call_id):
+    if speaker is not Speaker.TOOL and (turn.tool_name or turn.tool_call_id):
         raise InvalidRequest(f"a turn of the {speaker} names a tool; only a tool's may")
-    may_be_empty = speaker in {Speaker.ASSISTANT, Speaker.TOOL} or message.images
-    if not message.text and not may_be_empty:
+    may_be_empty = speaker in {Speaker.ASSISTANT, Speaker.TOOL} or turn.images
+    if not turn.text and not may_be_empty:
         raise InvalidRequest(f"a turn of the {speaker} has no text; leave it out")
 
 
-def _images(images: Iterable[pb.Image]) -> list[Image]:
-    found = [Image(image.data) for image in images]
-    if len(found) > IMAGES_MAX:
-        raise InvalidRequest(f"a turn has {len(found)} images; at most {IMAGES_MAX} are taken")
-    if not all(media_type(image.data) for image in found):
+def _check_images(images: tuple[Image, ...]) -> None:
+    if len(images) > IMAGES_MAX:
+        raise InvalidRequest(f"a turn has {len(images)} images; at most {IMAGES_MAX} are taken")
+    if not all(media_type(image.data) for image in images):
         raise InvalidRequest("an image is neither PNG, JPEG, WebP nor GIF; convert it")
-    return found
 
 
-def _calls(calls: Iterable[pb.ToolCall]) -> list[ToolCall]:
-    found = [
-        ToolCall(
-            named("tool_calls.name", call.name),
-            _arguments(call.arguments),
-            short("tool_calls.id", call.id, CALL_ID_BYTES_MAX),
-        )
-        for call in calls
-    ]
-    if len(found) > CALLS_MAX:
-        raise InvalidRequest(f"a turn has {len(found)} tool calls; at most {CALLS_MAX} are taken")
-    return found
-
-
-def _arguments(text: str) -> str:
-    parse("tool_calls.arguments", text, dict[str, msgspec.Raw], "a JSON object")
-    return text
+def _check_calls(calls: tuple[ToolCall, ...]) -> None:
+    if len(calls) > CALLS_MAX:
+        raise InvalidRequest(f"a turn has {len(calls)} tool calls; at most {CALLS_MAX} are taken")
+    for call in calls:
+        named("tool_calls.name", call.name)
+        parse("tool_calls.arguments", call.arguments, dict[str, msgspec.Raw], "a JSON object")
+        short("tool_calls.id", call.id, CALL_ID_BYTES_MAX)

@@ -28,9 +28,9 @@ from hubspoke.types import (
     Work,
 )
 from hubspoke.wire import enums, times
+from hubspoke.wire.allowed import MODEL_BYTES_MAX
 from hubspoke.wire.checks import named, short
 from hubspoke.wire.requests import (
-    MODEL_BYTES_MAX,
     format_from_wire,
     format_to_wire,
     priority_from_wire,

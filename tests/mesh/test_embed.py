@@ -8,7 +8,7 @@ import pytest
 
 from hubspoke.errors import EngineTruncated, InvalidRequest, SpokeLost, Unsupported
 from hubspoke.types import Capability, Embeddings, EmbedRequest, Finished, Started
-from hubspoke.wire import requests
+from hubspoke.wire import allowed, requests
 from tests.fakes.engine import FakeEngine, a_model
 from tests.fakes.real_agent import an_agent
 from tests.fakes.real_hub import begins
@@ -50,7 +50,7 @@ async def test_texts_that_make_no_sense_are_refused(hub: RealHub, inputs: list[s
 
 
 async def test_more_text_than_one_message_holds_of_vectors_comes_in_pieces(hub: RealHub) -> None:
-    texts = ["x" * (number % 7 + 1) for number in range(requests.INPUTS_MAX)]
+    texts = ["x" * (number % 7 + 1) for number in range(allowed.INPUTS_MAX)]
     async with an_agent(hub, "den", FakeEngine(EMBEDDER)), hub.app() as app:
         vectors = await app.embed("embedder", texts)
     assert [vector[0] for vector in vectors.vectors] == [float(len(text)) for text in texts]

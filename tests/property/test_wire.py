@@ -1,7 +1,9 @@
 """What crosses the wire arrives as it left; what is no message becomes our own error, and nothing else."""
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import grpc
@@ -38,7 +40,7 @@ from hubspoke.types import (
     Usage,
     Waiting,
 )
-from hubspoke.wire import answers, fleet, inventory, requests, status, times, upkeep
+from hubspoke.wire import allowed, answers, fleet, inventory, requests, status, times, upkeep
 from tests.property.wire_values import (
     OF_A_SPOKE,
     asks,
@@ -56,6 +58,7 @@ from tests.property.wire_values import (
     pull_events,
     shown_text,
     some_text,
+    spoilt,
     spokes,
     starts,
     summaries,
@@ -116,6 +119,23 @@ def test_a_damaged_request_is_an_invalid_one_or_a_request(request: Request, data
         return
     rewritten = requests.request_to_wire(again, deadline).SerializeToString()
     assert requests.request_from_bytes(rewritten) == (again, deadline)
+
+
+@given(asks, spoilt)
+def test_a_value_may_be_asked_just_when_its_message_may(request: Request, instead: dict[str, object]):
+    asked = replace(request, **instead)  # type: ignore[arg-type]  # of the fields' types, as `spoilt` draws them
+    assert is_refused(lambda: allowed.check(asked)) == is_refused(
+        lambda: requests.request_from_wire(requests.request_to_wire(asked))
+    )
+
+
+def is_refused(check: Callable[[], object]) -> bool:
+    """Whether *check* finds something wrong."""
+    try:
+        check()
+    except InvalidRequest:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("field", ["temperature", "top_p", "min_p"])

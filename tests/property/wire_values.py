@@ -1,6 +1,7 @@
 """Whatever can cross the wire, drawn by Hypothesis."""
 
 import json
+import math
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ from hubspoke.types import (
     Usage,
     Waiting,
 )
-from hubspoke.wire import inventory, requests
+from hubspoke.wire import allowed, inventory
 
 # Surrogates have no UTF-8, so no protobuf string can hold one.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -159,17 +160,17 @@ messages = st.one_of(
     ),
     st.builds(Message, speaker=st.just(Speaker.TOOL), text=texts, tool_name=tool_names, tool_call_id=texts),
 )
-penalties = st.none() | st.floats(-requests.PENALTY_MAX, requests.PENALTY_MAX, width=32)
+penalties = st.none() | st.floats(-allowed.PENALTY_MAX, allowed.PENALTY_MAX, width=32)
 samplings = st.builds(
     Sampling,
-    temperature=st.none() | st.floats(0, requests.TEMPERATURE_MAX, width=32),
+    temperature=st.none() | st.floats(0, allowed.TEMPERATURE_MAX, width=32),
     top_p=st.none() | st.floats(0, 1, width=32, exclude_min=True),
     top_k=st.none() | st.integers(1, (1 << 32) - 1),
     min_p=st.none() | st.floats(0, 1, width=32),
     seed=st.none() | int64s,
     frequency_penalty=penalties,
     presence_penalty=penalties,
-    repeat_penalty=st.none() | st.floats(0, requests.REPEAT_PENALTY_MAX, width=32, exclude_min=True),
+    repeat_penalty=st.none() | st.floats(0, allowed.REPEAT_PENALTY_MAX, width=32, exclude_min=True),
 )
 tools = st.lists(
     st.builds(Tool, name=tool_names, description=texts, parameters=st.just("") | objects),
@@ -191,7 +192,7 @@ def with_tools(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
-stops = st.lists(some_text, max_size=requests.STOPS_MAX).map(tuple)
+stops = st.lists(some_text, max_size=allowed.STOPS_MAX).map(tuple)
 common = {
     "model": some_text,
     "sampling": samplings,
@@ -213,11 +214,47 @@ def conversations(draw: st.DrawFn) -> Request:
 
 
 asks = conversations() | st.builds(Request, prompt=some_text, **common)
+TURN = Message(Speaker.USER, "hello")
+CALL = ToolCall("f", "{}")
+bad_turns = st.sampled_from([
+    Message(Speaker.USER, ""),
+    Message(Speaker.USER, "x", images=(Image(b"none"),)),
+    Message(Speaker.USER, "x", images=(Image(b"GIF89a"),) * 33),
+    Message(Speaker.SYSTEM, "x", images=(Image(b"GIF89a"),)),
+    Message(Speaker.USER, "x", thinking="hm"),
+    Message(Speaker.ASSISTANT, "", tool_calls=(ToolCall("no name", "{}"),)),
+    Message(Speaker.ASSISTANT, "", tool_calls=(ToolCall("f", "[]"),)),
+    Message(Speaker.ASSISTANT, "", tool_calls=(ToolCall("f", "{}", "x" * 257),)),
+    Message(Speaker.ASSISTANT, "", tool_calls=(CALL,) * 129),
+    Message(Speaker.TOOL, "x"),
+    Message(Speaker.TOOL, "x", tool_name="no name"),
+    Message(Speaker.TOOL, "x", tool_name="f", tool_call_id="x" * 257),
+    Message(Speaker.USER, "x", tool_call_id="1"),
+])  # fmt: skip
+spoilt = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["", "x" * 257]),
+        "prompt": st.sampled_from(["", "x"]),
+        "messages": st.just(()) | st.tuples(bad_turns) | st.tuples(st.just(TURN), bad_turns),
+        "sampling": st.sampled_from([
+            Sampling(temperature=5.5), Sampling(top_p=0.0), Sampling(top_k=0), Sampling(min_p=-0.5),
+            Sampling(frequency_penalty=2.5), Sampling(presence_penalty=-2.5), Sampling(repeat_penalty=math.nan),
+        ]),
+        "stop": st.sampled_from([("",), ("x",) * 17, ("x" * 257,)]),
+        "session_key": st.just("x" * 257),
+        "tools": st.sampled_from([(), (Tool("f"),), (Tool("f"), Tool("f")), (Tool("no name"),), (Tool("f", "", "[]"),)]),
+        "tool_choice": st.builds(ToolChoice, st.sampled_from(Calling), st.sampled_from(["", "f", "g"])),
+        "format": st.sampled_from([JsonFormat("[]"), JsonFormat("no JSON"), JsonFormat('{"type": 5}')]),
+        "thinking": st.sampled_from(Effort),
+    },
+)  # fmt: skip
+"""Fields to put in place of a request's own, each of which may be wrong by itself or beside the others."""
 embed_asks = st.builds(
     EmbedRequest,
     model=some_text,
     inputs=st.lists(some_text, min_size=1, max_size=3).map(tuple),
-    dimensions=st.integers(0, requests.DIMENSIONS_MAX),
+    dimensions=st.integers(0, allowed.DIMENSIONS_MAX),
     priority=st.sampled_from(Priority),
 )
 usages = st.builds(

@@ -17,8 +17,8 @@ from hub.gateway.ollama.turns import ChatMessage, conversation
 from hub.gateway.parsing import image_of_base64, to_text
 from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.types import Effort, JsonFormat, Message, Request, Speaker, Tool
+from hubspoke.wire.allowed import MODEL_BYTES_MAX
 from hubspoke.wire.checks import short
-from hubspoke.wire.requests import MODEL_BYTES_MAX
 
 Json: TypeAlias = dict[str, object]
 

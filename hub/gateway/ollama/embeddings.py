@@ -18,7 +18,7 @@ from hub.gateway.ollama.telling import Telling
 from hub.gateway.parsing import parse
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import EmbedRequest
-from hubspoke.wire.requests import DIMENSIONS_MAX, INPUTS_MAX
+from hubspoke.wire.allowed import DIMENSIONS_MAX, INPUTS_MAX
 
 if TYPE_CHECKING:
     from hub.gateway.access import Principal

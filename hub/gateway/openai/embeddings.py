@@ -11,7 +11,7 @@ import msgspec
 from hub.gateway.parsing import parse
 from hubspoke.errors import InvalidRequest
 from hubspoke.types import EmbedRequest
-from hubspoke.wire.requests import DIMENSIONS_MAX, INPUTS_MAX
+from hubspoke.wire.allowed import DIMENSIONS_MAX, INPUTS_MAX
 
 if TYPE_CHECKING:
     from hub.gateway.access import Principal
