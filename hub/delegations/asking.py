@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.core.estimator import BYTES_PER_TOKEN
+from hub.delegations.together import together
 from hub.dispatch.journey import Call
 from hubspoke.errors import InvalidOutput
 from hubspoke.gathered import Gathered
@@ -53,8 +54,12 @@ LOOKED_S: Final = 0.2
 class Hearer(Protocol):
     """Who hears how an answer comes along."""
 
+    def given(self, spoke: SpokeId) -> None:
+        """Hear who has it, before anything can become of it."""
+        ...
+
     async def started(self, spoke: SpokeId, model: str) -> None:
-        """Hear who makes it."""
+        """Hear by which model it is made, beside the answer, whose end waits for this."""
         ...
 
     def progressed(self, spoke: SpokeId, tokens: int) -> None:
@@ -126,7 +131,7 @@ class Asker:
                 only=question.only,
                 excluded=question.excluded,
             )
-            await self._dispatch.answer(call)
+            await together((self._dispatch.answer(call), listener.tell_hearer()))
         return listener.told(request)
 
     async def look(self, key: TaskKey, last: SpokeId | None, since: float) -> Found:
@@ -165,6 +170,7 @@ class _Listener:
     def __init__(self, hearer: Hearer, clock: Clock) -> None:
         self._hearer = hearer
         self._clock = clock
+        self._has_started = asyncio.Event()
         self._gathered = Gathered()
         self._tokens = 0
         self._told_at = 0.0
@@ -173,7 +179,14 @@ class _Listener:
         """Hear where the answer is made."""
         if isinstance(event, Started):
             self._gathered.add(event)
-            await self._hearer.started(event.spoke, event.model)
+            self._hearer.given(event.spoke)
+            self._has_started.set()
+
+    async def tell_hearer(self) -> None:
+        """Tell who makes it, beside the answer: whose database is away must not be taken for a client that does not read."""
+        await self._has_started.wait()
+        if (started := self._gathered.started) is not None:
+            await self._hearer.started(started.spoke, started.model)
 
     async def write(self, body: bytes) -> None:
         """Take in some of the answer."""

@@ -12,6 +12,7 @@ import msgspec
 
 from hub.core.delegation import families
 from hub.delegations.asking import Question
+from hub.journal.patience import patiently
 from hubspoke.errors import (
     CapacityError,
     DeadlineExceeded,
@@ -151,7 +152,8 @@ class Doer:
         """Do *job*, and give its `Outcome` encoded, whatever it is."""
         outcome = await self._tries(job)
         if len(outcome.text.encode()) > KEPT_INLINE_BYTES:
-            digest = await self._desk.journal.keep_text(self._ledger.delegation, outcome.text)
+            keep = partial(self._desk.journal.keep_text, self._ledger.delegation, outcome.text)
+            digest = await patiently(keep)
             outcome = msgspec.structs.replace(outcome, text="", digest=digest)
         return msgspec.json.encode(outcome).decode()
 
@@ -159,8 +161,8 @@ class Doer:
         """Read what `do` gave, now or before the hub went down; let the spoke forget it."""
         outcome = msgspec.json.decode(encoded, type=Outcome)
         if outcome.digest:
-            text = await self._desk.journal.text(self._ledger.delegation, outcome.digest)
-            outcome = msgspec.structs.replace(outcome, text=text)
+            read = partial(self._desk.journal.text, self._ledger.delegation, outcome.digest)
+            outcome = msgspec.structs.replace(outcome, text=await patiently(read))
         if outcome.spoke:
             self._desk.settling.settle(TaskKey(outcome.key), outcome.spoke)
         for key, spoke in outcome.refused:
@@ -243,11 +245,14 @@ class _Hearer:
         self._state = state
         self._given = given
 
-    async def started(self, spoke: SpokeId, model: str) -> None:
+    def given(self, spoke: SpokeId) -> None:
         """Note who has it."""
         self._state.last = spoke
         self._state.away_since = None
         self._given(spoke)
+
+    async def started(self, spoke: SpokeId, model: str) -> None:
+        """Have it written who has it."""
         await self._job.started(spoke, model, self._state.tries)
 
     def progressed(self, spoke: SpokeId, tokens: int) -> None:

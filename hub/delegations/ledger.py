@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
-from hubspoke.errors import BudgetSpent, StoreFailed
+from hub.journal.patience import patiently
+from hubspoke.errors import BudgetSpent
 from hubspoke.types import DelegationState, Problem, Progress, Spent, StateChanged
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from hub.journal.rows import Kept
     from hubspoke.errors import MeshError
     from hubspoke.types import Happening, SubtaskId
-
-AGAIN_S: Final = 1.0
-"""How long is waited before a database that failed is tried again."""
 
 
 def problem_of(error: MeshError) -> Problem:
@@ -35,11 +33,7 @@ class Ledger:
 
     async def happened(self, key: str, happening: Happening) -> bool:
         """Write what happened, and say whether it is news; wait for a database that is away."""
-        while True:
-            try:
-                return await self._journal.append(self.delegation, key, happening)
-            except StoreFailed:
-                await asyncio.sleep(AGAIN_S)
+        return await patiently(partial(self._journal.append, self.delegation, key, happening))
 
     async def stands(
         self, key: str, state: DelegationState, *, problem: Problem | None = None, result: str = ""
@@ -55,7 +49,7 @@ class Ledger:
         """Note that something has come of the delegation, if it had been begun in vain."""
         if self._has_to_prove:
             self._has_to_prove = False
-            await self._journal.prove(self.delegation)
+            await patiently(partial(self._journal.prove, self.delegation))
 
     def spend(self, tokens: int, *, by_orchestrator: bool) -> Spent:
         """Count tokens, and give them as what was spent."""

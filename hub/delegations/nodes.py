@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from hub.core.delegation import checks, graph, plans, prompts
 from hub.core.delegation.prompts import Source
 from hub.delegations.doing import Job, Outcome, Refused
+from hub.delegations.together import together
+from hub.journal.patience import patiently
 from hub.journal.rows import parked_key, title_of
 from hubspoke.errors import NotAcceptable, from_reason
 from hubspoke.types import (
@@ -27,7 +29,7 @@ from hubspoke.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hub.core.delegation.prompts import Family
     from hub.delegations.desk import Desk
@@ -43,16 +45,6 @@ REVISIONS_MAX: Final = 8
 
 class Aborted(Exception):
     """Somebody has ended the delegation while it was parked."""
-
-
-async def together(work: Iterable[Coroutine[None, None, None]]) -> None:
-    """Do all of *work* side by side; raise the first error, and leave nothing behind."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except ExceptionGroup as errors:
-        raise _first(errors) from None
 
 
 @dataclass(slots=True)
@@ -210,7 +202,9 @@ class Nodes:
         await self._say(node, parked_key(name, node.parks), SubtaskState.PARKED)
         self._parked += 1
         await self._ledger.stands(f"parked/{name}/{node.parks}", DelegationState.PARKED, problem=problem)
-        resolution = await self._desk.journal.resolution(self._ledger.delegation, name, node.parks)
+        resolution = await patiently(
+            partial(self._desk.journal.resolution, self._ledger.delegation, name, node.parks)
+        )
         self._parked -= 1
         if resolution.verb is Verb.ABORT:
             raise Aborted
@@ -292,11 +286,6 @@ class Nodes:
 
 def _fault(wanted: Sequence[Check], sources: Sequence[Source], results: Mapping[str, str], text: str) -> str:
     return checks.fault(wanted, text, [*(source.text for source in sources), *results.values()])
-
-
-def _first(errors: ExceptionGroup[Exception]) -> Exception:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
 _HAD: Final = frozenset({SubtaskState.RUNNING, SubtaskState.IN_DOUBT})

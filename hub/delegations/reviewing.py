@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hub.core.delegation import graph, review
 from hub.core.delegation.review import Deed
 from hub.delegations.doing import Refused
-from hub.delegations.nodes import together
+from hub.delegations.together import together
 from hubspoke.types import Check, DelegationState, Reviewed, SubtaskId, SubtaskState, VerdictKind
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from hub.delegations.ledger import Ledger, problem_of
 from hub.delegations.nodes import Aborted, Nodes
 from hub.delegations.orchestrating import Orchestrator, Planned
 from hub.delegations.reviewing import Reviewing
+from hub.journal.patience import patiently
 from hub.journal.rows import Over, Taken, parked_key
 from hubspoke import types
 from hubspoke.errors import (
@@ -53,7 +54,7 @@ RESULT_BYTES_MAX: Final = 6 * 1024 * 1024
 
 async def run(desk: Desk, delegation: DelegationId, steps: Steps) -> None:
     """Run a delegation to its end; raise Taken for one that is another hub's. Called again after a crash, it goes on where it was."""
-    kept = await desk.journal.begin(delegation)
+    kept = await patiently(partial(desk.journal.begin, delegation))
     if kept.info.has_ended:
         return
     one = Run(desk, kept, steps)
@@ -98,14 +99,14 @@ class Run:
     async def beware(self) -> None:
         """Wait for a person when the hub has gone down with this again and again."""
         delegation, starts = self._ledger.delegation, self._kept.starts
-        number, is_parked = await self._desk.journal.parks(delegation)
+        number, is_parked = await patiently(partial(self._desk.journal.parks, delegation))
         if starts > STARTS_MAX and not is_parked:
             number += 1
             problem = problem_of(Poisonous(f"it was begun {starts} times, and nothing came of it"))
             await self._ledger.stands(parked_key(None, number), DelegationState.PARKED, problem=problem)
         if number == 0:
             return
-        resolution = await self._desk.journal.resolution(delegation, None, number)
+        resolution = await patiently(partial(self._desk.journal.resolution, delegation, None, number))
         if resolution.verb is Verb.ABORT:
             raise Aborted
         await self._ledger.stands(f"resumed/{number}", DelegationState.ACCEPTED)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,9 @@ import sqlalchemy as sa
 from dbos import DBOS, Serializer, SetWorkflowID
 from dbos import error as dbos_errors
 
+from hub.journal.patience import patiently
 from hub.journal.rows import Taken
+from hub.journal.steps import WHY_CHARS, connect, make_wal, told
 from hubspoke.errors import InternalError, StoreFailed
 from hubspoke.types import DelegationId
 
@@ -36,8 +39,6 @@ THREADS_MAX: Final = 8
 
 STARTED_AT_A_TIME: Final = 64
 
-WHY_CHARS: Final = 300
-
 _NAME: Final = "hubspoke"
 _PENDING: Final = "PENDING"
 _STATUSES_ALIVE: Final = frozenset({_PENDING, "ENQUEUED", "DELAYED"})
@@ -47,6 +48,9 @@ class _Json(Serializer):
     """Everything is kept as JSON: whoever can write the database must not be able to run code in the hub."""
 
     def serialize(self, data: Any) -> str:
+        if isinstance(data, (sa.exc.SQLAlchemyError, StoreFailed)):
+            # DBOS would keep for good, as what became of a step, that it could not be kept.
+            raise data
         return msgspec.json.encode(data, enc_hook=_as_text).decode()
 
     def deserialize(self, serialized_data: str) -> Any:
@@ -73,22 +77,31 @@ class _Place:
 
     async def run(self, work: Callable[[], Awaitable[str]]) -> str:
         """Do *work* and keep what it gives. What it raises is not kept: it is about this hub, and may be over."""
+        given: list[str] = []
         failed: list[Exception] = []
 
         async def step() -> str:
             try:
-                return await work()
+                if not given:  # else it was done, and could not be kept
+                    given.append(await work())
+                return given[0]
             except Exception as error:
                 failed.append(error)
                 # DBOS keeps what a step raises, all but this.
                 raise dbos_errors.DBOSWorkflowCancelledError(str(error)) from error
 
         try:
-            return await self._reserved.run_async(self._options, step)
+            return await patiently(partial(self._once, step))
         except dbos_errors.DBOSWorkflowCancelledError:
             if failed:
                 raise failed[0] from None
             raise
+
+    async def _once(self, step: Callable[[], Coroutine[Any, Any, str]]) -> str:
+        """Run *step* unless it was done before; raise StoreFailed where DBOS does not wait for the database by itself."""
+        with told():
+            # A copy: a reserved step can be run once.
+            return await copy(self._reserved).run_async(self._options, step)
 
 
 class _Places:
@@ -108,10 +121,13 @@ class Engine:
         executor: str,
         run: Callable[[DelegationId, Steps], Coroutine[None, None, None]],
     ) -> None:
-        self._file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        is_file = url.get_backend_name() == "sqlite"
+        self._file = Path(url.database or "") if is_file else None
+        self._server = None if is_file else connect(url)
         self._config: DBOSConfig = {
             "name": _NAME,
             "system_database_url": url.render_as_string(hide_password=False),
+            "system_database_engine": self._server,
             "executor_id": executor,
             "application_version": FORMAT,
             "serializer": _Json(),
@@ -130,8 +146,9 @@ class Engine:
 
     async def launch(self) -> None:
         """Begin again what this executor had not ended, in the loop that runs now; raise StoreFailed."""
-        if self._file is not None:
-            await asyncio.to_thread(make_wal, self._file)
+        with told():
+            if self._file is not None:
+                await asyncio.to_thread(make_wal, self._file)
         _silence()
         DBOS(config=self._config)
 
@@ -141,19 +158,18 @@ class Engine:
         # Who begins something in vain too often is found out by the journal: a restart alone proves nothing.
         self._workflow = DBOS.workflow(name="delegation", max_recovery_attempts=None)(delegation)
         try:
-            DBOS.launch()
-        except sa.exc.SQLAlchemyError as error:
+            with told():
+                DBOS.launch()
+        except StoreFailed:
             await self.close()
-            raise StoreFailed("the steps of delegations cannot be read or written") from error
+            raise
 
     async def begin(self, delegations: Iterable[DelegationId]) -> None:
         """Run what is not under way yet. What is pending under another executor's name is taken over. Raise StoreFailed."""
         wanted = list(delegations)
-        try:
+        with told():
             for first in range(0, len(wanted), STARTED_AT_A_TIME):
                 await self._begin(wanted[first : first + STARTED_AT_A_TIME])
-        except sa.exc.SQLAlchemyError as error:
-            raise StoreFailed("the steps of delegations cannot be read or written") from error
 
     def stop(self, delegation: DelegationId) -> None:
         """Stop a delegation for good."""
@@ -163,10 +179,11 @@ class Engine:
             task.cancel()
 
     async def forget(self, delegations: Iterable[DelegationId]) -> None:
-        """Forget the steps of what has ended."""
+        """Forget the steps of what has ended; raise StoreFailed."""
         gone = list(delegations)
         if gone:
-            await DBOS.delete_workflows_async([*gone])
+            with told():
+                await DBOS.delete_workflows_async([*gone])
 
     async def close(self) -> None:
         """Let go of everything. What runs is begun again at the next launch."""
@@ -178,6 +195,8 @@ class Engine:
         # DBOS has made its threads those of the loop; they end with it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        if self._server is not None:
+            await asyncio.to_thread(self._server.dispose)
 
     async def _begin(self, some: Sequence[DelegationId]) -> None:
         known = {
@@ -225,13 +244,6 @@ def _pending_if_taken() -> Iterator[None]:
     except Taken:
         # For DBOS, what ends well or badly here is over for everybody.
         raise asyncio.CancelledError from None
-
-
-def make_wal(path: Path) -> None:
-    """Have the SQLite file at *path* keep a log that lets readers in, and halves the time of a write."""
-    path.touch(mode=0o600)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _silence() -> None:

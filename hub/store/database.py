@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import sqlalchemy as sa
 
-from hub.store import moving
+from hub.store import moving, why
 from hub.store.hubs import lock_for_this_transaction
 from hub.store.server import with_settings
 from hubspoke.errors import StoreFailed
@@ -93,7 +93,7 @@ class Database:
                     return work(connection)
             except sa.exc.SQLAlchemyError as error:
                 log.warning("store failed", extra={"why": str(error.__cause__ or error)})
-                raise StoreFailed("the hub's database cannot be read or written; its log says why") from error
+                raise StoreFailed(why.told(error)) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 

@@ -47,7 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.timeout(TIMEOUT_S))
     if len(ours) <= CASES or os.environ.get("CHAOS_ALL"):
         return
-    drawn = set(random.Random(SEED).sample(range(len(ours)), CASES))
+    short = [number for number, item in enumerate(ours) if item.get_closest_marker("long") is None]
+    drawn = set(random.Random(SEED).sample(short, CASES))
     left_out = {item.nodeid for number, item in enumerate(ours) if number not in drawn}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]

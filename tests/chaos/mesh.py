@@ -12,11 +12,11 @@ from hubspoke.admin import AdminClient
 from hubspoke.client import MeshClient
 from hubspoke.clock import SystemClock
 from hubspoke.errors import Unreachable
-from hubspoke.types import SpokeState, StateChanged
+from hubspoke.types import Message, Request, Speaker, SpokeState, StateChanged
 from pki.files import HubAddresses
 from pki.identity import Role
 from tests.chaos import checks
-from tests.chaos.engine import BOSS, DIARY, SLOTS
+from tests.chaos.engine import BOSS, DIARY, SLOTS, WORKER
 from tests.chaos.points import DIRECTORY, order
 from tests.chaos.processes import POLL_S, WAIT_S, Program, listening, until
 from tests.fakes.hub import make_mesh
@@ -232,6 +232,11 @@ class Watching:
         last = self.events[-1].happening
         assert isinstance(last, StateChanged)
         return last
+
+
+async def asked(client: MeshClient) -> str:
+    """Ask a worker something that is no delegation, and give the answer: `a(b)`."""
+    return (await client.answer(Request(WORKER, (Message(Speaker.USER, "«a||b»"),)))).text
 
 
 async def hand_over(client: MeshClient, work: Work) -> DelegationInfo:

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hubspoke.types import DelegationState
+from hub.delegations.delegations import id_of
+from hubspoke.errors import StoreFailed, UnknownDelegation
+from hubspoke.types import DelegationId, DelegationState
 from tests.chaos import checks
-from tests.chaos.mesh import Watching, hand_over
+from tests.chaos.mesh import Watching, asked, hand_over
 from tests.chaos.works import Part, diamond, planned, result_of
 from tests.fakes.pauses import pause
 
 if TYPE_CHECKING:
     from tests.chaos.mesh import ChaosMesh
     from tests.fakes.postgres import Postgres
+
+
+BACK_S = 20.0
+"""A delegation that was held up has ended so soon after its database is back; who watches waits a while, too."""
 
 
 @pytest.fixture
@@ -34,22 +40,29 @@ def needs_file(url: str) -> None:
 
 
 @pytest.mark.usefixtures("needs_postgres")
-@pytest.mark.parametrize("down_s", [0.2, 3])
+@pytest.mark.parametrize(
+    "down_s", [0.2, 1, pytest.param(10, marks=pytest.mark.long), pytest.param(60, marks=pytest.mark.long)]
+)
 async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
     mesh: ChaosMesh, server: Postgres, down_s: float
 ):
-    parts = diamond("gate=go")
+    parts, refused = diamond("gate=go"), planned(Part("refused"))
     async with mesh.app() as client:
         info = await hand_over(client, planned(*parts))
         watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end())
+        ending = asyncio.create_task(watching.to_the_end(down_s + BACK_S))
         await mesh.has_begun("m0", "m1", "m2", "m3")
         await asyncio.to_thread(server.stop)
         mesh.open("go")
         await mesh.has_finished("m0", "m1", "m2", "m3")
+        with pytest.raises(StoreFailed, match=r"cannot be reached.*ask again"):
+            await client.delegations.hand_over(refused)
+        assert await asked(client) == "a(b)"
         await pause(down_s)
         await asyncio.to_thread(server.start)
         last = await ending
+        with pytest.raises(UnknownDelegation):  # it was not accepted by half
+            await client.delegations.get(DelegationId(id_of(info.owner, refused.request_id)))
     assert (last.state, last.result) == (DelegationState.SUCCEEDED, result_of(*parts))
     assert checks.is_dense(watching.events)
     assert {checks.begun(mesh.moments, part.name) for part in parts} == {1}
