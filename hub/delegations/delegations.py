@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.core import catalogue
 from hub.delegations.asking import LOOKED_S, NEWCOMERS_S
+from hub.delegations.earlier import is_resolved
 from hub.delegations.run import run
 from hub.journal.rows import New, Query, Resolution
 from hubspoke.errors import (
@@ -64,6 +65,7 @@ class Delegations:
         self._opened = opened
         self._engine: Engine | None = None
         self._new: list[DelegationId] = []
+        self._earlier: set[DelegationId] = set()
         self._news = desk.settling.news
         self._purged_at = 0.0
         self._look_at = 0.0
@@ -147,6 +149,8 @@ class Delegations:
         """Say what becomes of what is parked."""
         await self._owned(delegation, owner)
         await self._journal.resume_parked(delegation, subtask, Resolution(verb, output))
+        if delegation in self._earlier:
+            self._renew(delegation)  # of the rest, whatever runs it hears
         return await self._journal.get(delegation)
 
     async def delete(self, delegation: DelegationId, owner: str | None) -> None:
@@ -219,7 +223,16 @@ class Delegations:
             engine = kind(self._opened.steps, self._journal.executor, partial(run, self._desk))
             await engine.launch()
             self._engine = engine
-        await self._engine.begin(delegations)
+        for each in await self._engine.begin(delegations):
+            self._earlier.add(each)
+            if await is_resolved(self._journal, each):
+                await self._engine.forget([each])
+                self._renew(each)
+
+    def _renew(self, delegation: DelegationId) -> None:
+        self._earlier.discard(delegation)
+        self._new.append(delegation)
+        self._news.set()
 
     async def _purge(self) -> None:
         now = self._desk.clock.monotonic()

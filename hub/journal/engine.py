@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from dbos import DBOS, Serializer, SetWorkflowID
 from dbos import error as dbos_errors
 
+from hub.journal import formats
 from hub.journal.patience import patiently
 from hub.journal.rows import Taken
 from hub.journal.steps import WHY_CHARS, connect, make_wal, told
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from hub.journal.journal import Step, Steps
 
 log = logging.getLogger(__name__)
-
-FORMAT: Final = "1"
-"""Of what is kept. Work of another format is left alone: DBOS would else take every change of our code for one."""
 
 THREADS_MAX: Final = 8
 """DBOS would start as many as there are steps; with more than these, answers to others come late."""
@@ -129,7 +127,8 @@ class Engine:
             "system_database_url": url.render_as_string(hide_password=False),
             "system_database_engine": self._server,
             "executor_id": executor,
-            "application_version": FORMAT,
+            # DBOS leaves alone what has another one, and would else take every change of our code for one.
+            "application_version": str(formats.FORMAT),
             "serializer": _Json(),
             "max_executor_threads": THREADS_MAX,
             "log_level": "WARNING",
@@ -164,12 +163,16 @@ class Engine:
             await self.close()
             raise
 
-    async def begin(self, delegations: Iterable[DelegationId]) -> None:
-        """Run what is not under way yet. What is pending under another executor's name is taken over. Raise StoreFailed."""
-        wanted = list(delegations)
+    async def begin(self, delegations: Iterable[DelegationId]) -> tuple[DelegationId, ...]:
+        """Run what is not under way yet. What is pending under another executor's name is taken over. Raise StoreFailed.
+
+        Give those whose steps are of another format, so that they cannot go on.
+        """
+        wanted, others = list(delegations), list[DelegationId]()
         with told():
             for first in range(0, len(wanted), STARTED_AT_A_TIME):
-                await self._begin(wanted[first : first + STARTED_AT_A_TIME])
+                others += await self._begin(wanted[first : first + STARTED_AT_A_TIME])
+        return tuple(others)
 
     def stop(self, delegation: DelegationId) -> None:
         """Stop a delegation for good."""
@@ -198,21 +201,25 @@ class Engine:
         if self._server is not None:
             await asyncio.to_thread(self._server.dispose)
 
-    async def _begin(self, some: Sequence[DelegationId]) -> None:
+    async def _begin(self, some: Sequence[DelegationId]) -> list[DelegationId]:
         known = {
             status.workflow_id: status
             for status in await DBOS.list_workflows_async(
                 workflow_ids=[*some], load_input=False, load_output=False
             )
         }
+        others = []
         for each in some:
             status = known.get(each)
             if status is None:
                 await self._start(each)
+            elif status.app_version != self._config["application_version"]:
+                others.append(each)
             elif status.status not in _STATUSES_ALIVE or (
                 status.status == _PENDING and status.executor_id != self._config["executor_id"]
             ):
                 await DBOS.resume_workflow_async(each)
+        return others
 
     async def _start(self, delegation: DelegationId) -> None:
         if self._workflow is None:

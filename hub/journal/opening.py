@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from hub.journal.formats import prepare
 from hub.journal.journal import Journal
-from hub.journal.tables import METADATA
 from hub.store.database import Database
 from hub.store.server import server_url
 
@@ -32,9 +32,9 @@ async def open_journal(told: DatabaseConfig, directory: Path, hub: str, clock: C
     """Open the journal of the hub that keeps its files in *directory*; raise StoreFailed, or InvalidRequest for a bad address."""
     if told.url:
         steps = server_url(told)
-        database = await Database.connect(steps, METADATA)
+        database = await Database.connect(steps, prepare)
     else:
         # Apart from the others: there the engine writes with threads of its own, and nobody waits for them.
         steps = sa.URL.create("sqlite", database=str(directory / "steps.db"))
-        database = await Database.open_tables(directory / "delegations.db", METADATA)
+        database = await Database.open_tables(directory / "delegations.db", prepare)
     return Opened(Journal(database, hub, clock), steps, is_shared=bool(told.url))

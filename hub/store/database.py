@@ -59,15 +59,15 @@ class Database:
         return await cls._made(engine, partial(moving.prepare, SCHEMA, METADATA, file))
 
     @classmethod
-    async def open_tables(cls, path: Path, metadata: sa.MetaData) -> Self:
-        """Open the database at *path* with tables of its own."""
-        return await cls._made(_engine_of(path), metadata.create_all)
+    async def open_tables(cls, path: Path, prepare: Callable[[sa.Connection], None]) -> Self:
+        """Open the database at *path* with tables of its own, which *prepare* makes where they are not there yet."""
+        return await cls._made(_engine_of(path), prepare)
 
     @classmethod
-    async def connect(cls, url: sa.URL, metadata: sa.MetaData) -> Self:
-        """Connect to a server, and make what is not there yet of *metadata*."""
+    async def connect(cls, url: sa.URL, prepare: Callable[[sa.Connection], None]) -> Self:
+        """Connect to a server with tables as those of `open_tables`."""
         # A connection that broke while it lay idle is found out before it is used.
-        return await cls._made(sa.create_engine(url, pool_pre_ping=True), metadata.create_all)
+        return await cls._made(sa.create_engine(url, pool_pre_ping=True), prepare)
 
     @classmethod
     async def _made(cls, engine: sa.Engine, prepare: Callable[[sa.Connection], None]) -> Self:
@@ -100,7 +100,12 @@ class Database:
 
 def _prepare(connection: sa.Connection) -> None:
     is_new = not sa.inspect(connection).get_table_names()
-    found = connection.exec_driver_sql("PRAGMA user_version").scalar()
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if not is_new and found > SCHEMA:
+        raise StoreFailed(
+            f"state.db is of schema {found}, of a newer version, and this one reads schema {SCHEMA}; start the newer version "
+            "again: nothing was changed"
+        )
     if not is_new and found != SCHEMA:
         raise StoreFailed(
             f"state.db is of schema {found} and this version reads schema {SCHEMA}; move it away, and let every node "

@@ -10,7 +10,7 @@ from hub.delegations.doing import Doer
 from hub.delegations.ledger import Ledger
 from hub.delegations.orchestrating import Orchestrator
 from hub.delegations.settling import Settling
-from hub.journal import rows
+from hub.journal import formats, rows
 from hub.journal.journal import Journal
 from hubspoke.clock import SystemClock
 from tests.chaos.points import Point, arm
@@ -51,5 +51,7 @@ if __name__ == "__main__":
     arm(os.environ.get("CHAOS_NAME", HUB), hub_points())
     if hours := os.environ.get("CHAOS_HOURS"):
         _turn(timedelta(hours=int(hours)))
+    if number := os.environ.get("CHAOS_FORMAT"):
+        formats.FORMAT = int(number)  # type: ignore[misc]  # as a version would have it that is to come
     asking.GRACE_S = float(os.environ["CHAOS_GRACE_S"])
     main()

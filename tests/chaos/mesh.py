@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hubspoke.types import DelegationEvent, DelegationId, DelegationInfo, Work
+    from hubspoke.types import DelegationEvent, DelegationId, DelegationInfo, DelegationState, Work
 
 GRACE = "CHAOS_GRACE_S"
 """Tells hubs how long they wait for a spoke that was lost with a task: ten seconds are long for a test."""
@@ -237,6 +237,15 @@ class Watching:
 async def asked(client: MeshClient) -> str:
     """Ask a worker something that is no delegation, and give the answer: `a(b)`."""
     return (await client.answer(Request(WORKER, (Message(Speaker.USER, "«a||b»"),)))).text
+
+
+async def stands(client: MeshClient, delegation: DelegationId, state: DelegationState) -> None:
+    """Wait until a delegation is in *state*."""
+    async with asyncio.timeout(WAIT_S):
+        async for event in client.delegations.watch(delegation):
+            if getattr(event.happening, "state", None) is state:
+                return
+    raise AssertionError(f"it was never {state}")
 
 
 async def hand_over(client: MeshClient, work: Work) -> DelegationInfo:

@@ -13,26 +13,16 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import RequestIdTaken
 from hubspoke.types import DelegationState, Limits, SubtaskState, Verb
 from tests.chaos import checks
-from tests.chaos.mesh import Watching, hand_over
+from tests.chaos.mesh import Watching, hand_over, stands
 from tests.chaos.processes import until
 from tests.chaos.works import Part, delicate, diamond, planned, result_of
 
 if TYPE_CHECKING:
-    from hubspoke.client import MeshClient
-    from hubspoke.types import DelegationId, Work
+    from hubspoke.types import Work
     from tests.chaos.mesh import ChaosMesh
 
 HELD = (Part("one", (), "gate=go"),)
 CANCELLED = DelegationState.CANCELLED
-
-
-async def stands(client: MeshClient, delegation: DelegationId, state: DelegationState) -> None:
-    """Wait until a delegation is in *state*."""
-    async with asyncio.timeout(30):
-        async for event in client.delegations.watch(delegation):
-            if getattr(event.happening, "state", None) is state:
-                return
-    raise AssertionError(f"it was never {state}")
 
 
 @pytest.mark.parametrize("verb", [Verb.RETRY, Verb.SKIP, Verb.SUPPLY, Verb.RETRY_ON_ORCHESTRATOR, Verb.ABORT])

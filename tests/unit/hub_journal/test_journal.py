@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.journal.formats import prepare
 from hub.journal.journal import RETENTION_S, Journal
 from hub.journal.rows import New, Over, Query, Resolution, Taken, parked_key
-from hub.journal.tables import METADATA
 from hub.store.database import Database
 from hubspoke.errors import RequestIdTaken, UnknownDelegation, WrongState
 from hubspoke.types import (
@@ -41,7 +41,7 @@ ENDED = StateChanged(DelegationState.SUCCEEDED, "the result")
 
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
+    database = await Database.open_tables(tmp_path / "delegations.db", prepare)
     journal = Journal(database, "box", MovableClock())
     await journal.accept(NEW)
     yield journal
@@ -137,7 +137,7 @@ async def test_of_a_delegation_that_waits_for_a_subtask_the_whole_is_not_parked(
 
 async def test_what_ended_long_ago_is_forgotten(tmp_path: Path):
     clock = MovableClock()
-    database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
+    database = await Database.open_tables(tmp_path / "delegations.db", prepare)
     journal = Journal(database, "box", clock)
     await journal.accept(NEW)
     await journal.append(D, "ended", ENDED)

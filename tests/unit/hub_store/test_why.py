@@ -22,7 +22,7 @@ TEXTS = sa.Table("texts", sa.MetaData(), sa.Column("text", sa.String))
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open_tables(tmp_path / "texts.db", TEXTS.metadata)
+    database = await Database.open_tables(tmp_path / "texts.db", TEXTS.metadata.create_all)
     yield database
     await database.close()
 
@@ -55,7 +55,7 @@ async def test_a_server_that_is_away_is_named_as_such():
     (port,) = free_ports(1)
     url = sa.make_url(f"postgresql+psycopg://hubspoke@127.0.0.1:{port}/hubspoke")
     with pytest.raises(StoreFailed, match=r"cannot be reached.*ask again, the same, when it is back"):
-        await Database.connect(url, TEXTS.metadata)
+        await Database.connect(url, TEXTS.metadata.create_all)
 
 
 async def test_what_is_no_trouble_of_the_disk_is_left_to_the_log(database: Database):

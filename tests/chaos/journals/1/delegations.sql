@@ -1,0 +1,68 @@
+BEGIN TRANSACTION;
+CREATE TABLE delegation_events (
+	delegation VARCHAR NOT NULL, 
+	seq BIGINT NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	at FLOAT NOT NULL, 
+	body BLOB NOT NULL, 
+	PRIMARY KEY (delegation, seq), 
+	UNIQUE (delegation, "key")
+);
+INSERT INTO "delegation_events" VALUES('d-2po5mjawhdbtpb5vmtip',1,'accepted',1.79564585723980808251e+09,X'1A0408012200');
+INSERT INTO "delegation_events" VALUES('d-2po5mjawhdbtpb5vmtip',2,'planned',1.7956458610103909969e+09,X'226B080412210A05666972737410011A0CC2AB66697273747C7C78C2BB3A06776F726B6572520012300A067365636F6E6410011A13C2AB7365636F6E647C7C7B66697273747DC2BB220566697273743A06776F726B657252001A1274686520706C616E2077617320676976656E');
+INSERT INTO "delegation_events" VALUES('d-2po5mjawhdbtpb5vmtip',3,'running',1.79564586101914691919e+09,X'1A0408032200');
+INSERT INTO "delegation_events" VALUES('d-2po5mjawhdbtpb5vmtip',4,'first/ready/0',1.7956458610673410892e+09,X'2A0B0A05666972737410025200');
+INSERT INTO "delegation_events" VALUES('d-2po5mjawhdbtpb5vmtip',5,'first/running/0/1/0/attic',1.7956458610799150467e+09,X'2A1C0A05666972737410032801320561747469633A06776F726B65725200');
+CREATE TABLE delegation_labels (
+	delegation VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	value VARCHAR NOT NULL, 
+	PRIMARY KEY (delegation, name)
+);
+CREATE TABLE delegation_resolutions (
+	delegation VARCHAR NOT NULL, 
+	subtask VARCHAR NOT NULL, 
+	number INTEGER NOT NULL, 
+	verb VARCHAR NOT NULL, 
+	output TEXT NOT NULL, 
+	PRIMARY KEY (delegation, subtask, number)
+);
+CREATE TABLE delegation_texts (
+	delegation VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	text TEXT NOT NULL, 
+	PRIMARY KEY (delegation, sha256)
+);
+CREATE TABLE delegations (
+	id VARCHAR NOT NULL, 
+	owner VARCHAR NOT NULL, 
+	request_id VARCHAR NOT NULL, 
+	digest VARCHAR NOT NULL, 
+	body BLOB NOT NULL, 
+	title VARCHAR NOT NULL, 
+	priority VARCHAR NOT NULL, 
+	accepted_at FLOAT NOT NULL, 
+	deadline FLOAT NOT NULL, 
+	ended_at FLOAT, 
+	state VARCHAR NOT NULL, 
+	mode VARCHAR NOT NULL, 
+	last_seq BIGINT NOT NULL, 
+	result TEXT NOT NULL, 
+	reason VARCHAR, 
+	message VARCHAR, 
+	orchestrator_tokens BIGINT NOT NULL, 
+	worker_tokens BIGINT NOT NULL, 
+	executor VARCHAR NOT NULL, 
+	starts INTEGER NOT NULL, 
+	epoch INTEGER NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "delegations" VALUES('d-2po5mjawhdbtpb5vmtip','spiffe://hubspoke.internal/app/laptop','of-format-1','9b1726fe9e7d764ffbe7599906501abfe5ed1bd54162a81aacc52499ea31dd7d',X'0A0B6F662D666F726D61742D311A570A210A056669727374120CC2AB66697273747C7C78C2BB2A06776F726B6572480150030A300A067365636F6E641213C2AB7365636F6E647C7C7B66697273747DC2BB1A0566697273742A06776F726B65724801500310012A042002282038014002','«first||x»','batch',1.79564585723980808251e+09,1.79573225723980808257e+09,NULL,'running','dag',5,'',NULL,NULL,0,0,'base',1,1);
+CREATE TABLE journal_format (
+	number INTEGER NOT NULL
+);
+INSERT INTO "journal_format" VALUES(1);
+CREATE INDEX delegations_newest ON delegations (accepted_at, id);
+CREATE INDEX ix_delegations_executor ON delegations (executor);
+CREATE INDEX delegation_labels_values ON delegation_labels (name, value);
+COMMIT;
