@@ -136,6 +136,8 @@ class Delegations:
         await self._journal.cancel(delegation)
         if self._engine is not None:
             self._engine.stop(delegation)
+        # A run says so itself, but there may be none yet: then spokes have brought what was wanted a moment ago.
+        self._desk.settling.is_over(delegation)
         return await self._journal.get(delegation)
 
     async def resolve(

@@ -28,20 +28,22 @@ class Settling:
         self._held = held
         # Of what runs here alone, so there are no more of them than subtasks of open delegations.
         self._settled: defaultdict[DelegationId, set[TaskKey]] = defaultdict(set)
-        self._given: defaultdict[DelegationId, dict[TaskKey, SpokeId]] = defaultdict(dict)
+        # All of them: the first may have the result when a second one has been asked for it, too.
+        self._given: defaultdict[DelegationId, dict[TaskKey, frozenset[SpokeId]]] = defaultdict(dict)
         self._brought: dict[SpokeId, frozenset[TaskKey]] = {}
         self.news = asyncio.Event()
         """Set when there is something to `look` at."""
 
     def given(self, key: TaskKey, spoke: SpokeId) -> None:
-        """Note who works on a task."""
-        self._given[_delegation_of(key)][key] = spoke
+        """Note who works on a task, as well."""
+        given = self._given[_delegation_of(key)]
+        given[key] = given.get(key, frozenset()) | {spoke}
 
     def settle(self, key: TaskKey, spoke: str) -> None:
-        """Let *spoke* forget a task whose answer is kept."""
+        """Let *spoke*, and whoever else was given it, forget a task whose answer is kept."""
         self._settled[_delegation_of(key)].add(key)
-        self._given[_delegation_of(key)].pop(key, None)
-        self._held.settle(SpokeId(spoke), key)
+        for each in self._given[_delegation_of(key)].pop(key, frozenset()) | {SpokeId(spoke)}:
+            self._held.settle(each, key)
 
     def is_over(self, delegation: DelegationId) -> None:
         """Forget what was settled of a delegation: from now on the journal says that it has ended.
@@ -49,8 +51,9 @@ class Settling:
         What spokes still hold of it is looked at once more.
         """
         self._settled.pop(delegation, None)
-        for key, spoke in self._given.pop(delegation, {}).items():
-            self._note(spoke, [key])
+        for key, spokes in self._given.pop(delegation, {}).items():
+            for spoke in spokes:
+                self._note(spoke, [key])
         for spoke, keys in self._held.all():
             if theirs := [key for key in keys if _delegation_of(key) == delegation]:
                 self._note(spoke, theirs)
