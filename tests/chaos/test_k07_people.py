@@ -1,20 +1,17 @@
-"""K7, K8, K9 and K14: poison, cancelling, watching, and the same request again."""
+"""K7, K9 and K14: poison, watching, and the same request again."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hubspoke.clock import SystemClock
 from hubspoke.errors import RequestIdTaken
-from hubspoke.types import DelegationState, Limits, SubtaskState, Verb
+from hubspoke.types import DelegationState, Verb
 from tests.chaos import checks
 from tests.chaos.mesh import Watching, hand_over, stands
-from tests.chaos.processes import until
 from tests.chaos.works import Part, delicate, diamond, planned, result_of
 
 if TYPE_CHECKING:
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from tests.chaos.mesh import ChaosMesh
 
 HELD = (Part("one", (), "gate=go"),)
-CANCELLED = DelegationState.CANCELLED
 
 
 @pytest.mark.parametrize("verb", [Verb.RETRY, Verb.SKIP, Verb.SUPPLY, Verb.RETRY_ON_ORCHESTRATOR, Verb.ABORT])
@@ -63,50 +59,6 @@ async def test_what_must_not_be_done_twice_is_never_guessed(mesh: ChaosMesh):
         last = await Watching(client, info.id).to_the_end()
     assert last.result == "by hand"
     assert checks.begun(mesh.moments, "one") == 1
-
-
-@pytest.mark.parametrize("moment", ["running", "hub is back", "hub was never told"])
-async def test_a_delegation_is_cancelled_for_good(mesh: ChaosMesh, moment: str):
-    async with mesh.app() as client:
-        info = await hand_over(client, planned(*HELD))
-        await mesh.has_begun("one")
-        if moment == "running":
-            await client.delegations.cancel(info.id)
-        mesh.hub.kill()
-        await mesh.start_hub()
-        again = await client.delegations.cancel(info.id)
-        mesh.open("go")
-        last = await Watching(client, info.id).to_the_end()
-    assert (again.state, last.state) == (CANCELLED, CANCELLED)
-    assert [one.state for one in again.subtasks] == [SubtaskState.CANCELLED]
-
-
-async def test_cancelling_races_with_the_end(mesh: ChaosMesh):
-    async with mesh.app() as client:
-        info = await hand_over(client, planned(*HELD))
-        await mesh.has_begun("one")
-        mesh.open("go")
-        states = {(await client.delegations.cancel(info.id)).state for _ in range(3)}
-        watching = Watching(client, info.id)
-        last = await watching.to_the_end()
-    assert states == {last.state}
-    assert checks.is_dense(watching.events)
-
-
-async def test_a_deadline_passes_while_the_hub_is_down(mesh: ChaosMesh):
-    async with mesh.app() as client:
-        deadline = SystemClock().now() + timedelta(seconds=3)
-        work = replace(planned(*HELD), limits=Limits(deadline=deadline))
-        info = await hand_over(client, work)
-        await mesh.has_begun("one")
-        mesh.hub.kill()
-        await until(lambda: SystemClock().now() > deadline, "the deadline")
-        await mesh.start_hub()
-        last = await Watching(client, info.id).to_the_end()
-    assert last.state is DelegationState.FAILED
-    assert last.problem is not None
-    assert last.problem.reason == "deadline_exceeded"
-    mesh.open("go")
 
 
 @pytest.mark.parametrize("every", [1, 3])
