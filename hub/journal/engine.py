@@ -26,7 +26,7 @@ from hubspoke.types import DelegationId
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
-    from dbos import DBOSConfig, StepOptions, StepReservation
+    from dbos import DBOSConfig, StepOptions, StepReservation, WorkflowStatus
 
     from hub.journal.journal import Step, Steps
 
@@ -136,6 +136,7 @@ class Engine:
         self._run = run
         self._tasks: dict[DelegationId, asyncio.Task[None]] = {}
         self._over: set[DelegationId] = set()
+        self._doubtful: set[DelegationId] = set()
         self._workflow: Callable[[str], Coroutine[Any, Any, None]] | None = None
 
     @property
@@ -215,17 +216,25 @@ class Engine:
                 await self._start(each)
             elif status.app_version != self._config["application_version"]:
                 others.append(each)
-            elif status.status not in _STATUSES_ALIVE or (
-                status.status == _PENDING and status.executor_id != self._config["executor_id"]
-            ):
+            elif self._is_left(each, status):
                 await DBOS.resume_workflow_async(each)
+                self._doubtful.discard(each)
         return others
+
+    def _is_left(self, delegation: DelegationId, status: WorkflowStatus) -> bool:
+        """Whether nobody runs it, or another executor that is gone."""
+        if status.status != _PENDING:
+            return status.status not in _STATUSES_ALIVE
+        return delegation in self._doubtful or status.executor_id != self._config["executor_id"]
 
     async def _start(self, delegation: DelegationId) -> None:
         if self._workflow is None:
             raise InternalError("the journal's engine was used before its launch")
+        # A server that goes away in the middle may have kept that it runs, which then nobody does.
+        self._doubtful.add(delegation)
         with SetWorkflowID(delegation):
             await DBOS.start_workflow_async(self._workflow, delegation)
+        self._doubtful.discard(delegation)
 
     async def _delegation(self, name: str) -> None:
         """Run one delegation in a task of its own, that can be stopped without DBOS."""

@@ -67,6 +67,7 @@ async def test_a_delegation_is_cancelled_for_good(mesh: ChaosMesh, moment: str):
         last = await Watching(client, info.id).to_the_end()
     assert (again.state, last.state) == (CANCELLED, CANCELLED)
     assert [one.state for one in again.subtasks] == [SubtaskState.CANCELLED]
+    await until(lambda: mesh.results == [], "spokes to forget what nobody wants any more")
 
 
 async def test_cancelling_races_with_the_end(mesh: ChaosMesh):
