@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import TextIO
 
+AGAIN_S: Final = 60.0
+ALIKE_CHARS: Final = 48
+"""Events that begin alike are the same; what follows is where and when."""
+
+ALIKE_MAX: Final = 64
+
 _OWN_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -24,6 +30,31 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)  # other libraries speak up only when something is wrong
     for package in ("hub", "hubspoke", "pki", "spoke"):
         logging.getLogger(package).setLevel(level.upper())
+
+
+class Seldom(logging.Filter):
+    """For what is tried again and again while something is away: lets the same event through once a minute.
+
+    The next one says as `repeats` how many were held back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether *record* is news."""
+        what = f"{record.getMessage()} {getattr(record, 'why', '')}"[:ALIKE_CHARS]
+        said_at, repeats = self._said.get(what, (-AGAIN_S, 0))
+        if 0 <= record.created - said_at < AGAIN_S:
+            self._said[what] = said_at, repeats + 1
+            return False
+        if len(self._said) >= ALIKE_MAX:
+            self._said.clear()
+        self._said[what] = record.created, 0
+        if repeats:
+            record.repeats = repeats
+        return True
 
 
 class JsonFormatter(logging.Formatter):

@@ -21,6 +21,7 @@ from hub.journal.patience import patiently
 from hub.journal.rows import Taken
 from hub.journal.steps import WHY_CHARS, connect, make_wal, told
 from hubspoke.errors import InternalError, StoreFailed
+from hubspoke.logs import Seldom
 from hubspoke.types import DelegationId
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hub.journal.journal import Step, Steps
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 THREADS_MAX: Final = 8
 """DBOS would start as many as there are steps; with more than these, answers to others come late."""

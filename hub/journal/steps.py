@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from hub.store import why
 from hubspoke.errors import StoreFailed
+from hubspoke.logs import Seldom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 CONNECTIONS_MAX: Final = 20
 """As many as DBOS would take by itself."""

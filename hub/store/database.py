@@ -14,6 +14,7 @@ from hub.store import moving, why
 from hub.store.hubs import lock_for_this_transaction
 from hub.store.server import with_settings
 from hubspoke.errors import StoreFailed
+from hubspoke.logs import Seldom
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+log.addFilter(Seldom())
 
 LOCK_TIMEOUT_S: Final = 5.0
 """How long a write waits for another process that has the database open, or for another hub."""
