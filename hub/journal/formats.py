@@ -10,7 +10,9 @@ from hub.journal import tables
 from hubspoke.errors import StoreFailed
 
 FORMAT: Final = 1
-"""Of tables, events and steps. Count it up when a delegation that was begun before could not go on step by step."""
+"""Of tables, events and steps. Count it up when a delegation that was begun before could not go on step by step.
+
+Before that, `python -m tests.chaos.leave_journal` leaves a journal of this format to the tests of the next one."""
 
 _FORMAT: Final = sa.Table("journal_format", sa.MetaData(), sa.Column("number", sa.Integer, nullable=False))
 

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from hub.store.server import DRIVER
 from hubspoke.types import DelegationState, Verb
 from pki.files import HubFiles
 from tests.chaos import checks
+from tests.chaos.leave_journal import CHAIN, JOURNALS
 from tests.chaos.mesh import Watching, hand_over, stands
 from tests.chaos.works import Part, planned, result_of
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from tests.chaos.mesh import ChaosMesh
 
-JOURNALS = Path(__file__).parent / "journals"
-"""Journals that versions of before have left, as SQL. Each was made by a hub that died when it had kept `first`, of two parts."""
-
-CHAIN = (Part("first"), Part("second", ("first",)))
 FORMAT = "CHAOS_FORMAT"
 LATER = "2"
 
