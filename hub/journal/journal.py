@@ -141,8 +141,11 @@ class Journal:
         return await self._database.run(partial(_begin, self.executor, delegation))
 
     async def prove(self, delegation: DelegationId) -> None:
-        """Note that something has come of it since it was begun, or that it is not its fault when nothing has."""
-        update = sa.update(t.delegations).filter_by(id=delegation).values(starts=0)
+        """Note that something has come of it since it was begun, or that it is not its fault when nothing has.
+
+        Of what is another hub's by now, nothing: that one counts by itself.
+        """
+        update = sa.update(t.delegations).filter_by(id=delegation, executor=self.executor).values(starts=0)
         await self._database.run(lambda connection: connection.execute(update))
 
     async def append(self, delegation: DelegationId, key: str, happening: Happening) -> bool:

@@ -157,5 +157,16 @@ async def test_beginnings_are_counted_until_something_comes_of_them(journal: Jou
     assert (kept.starts, kept.epoch) == (1, 3)
 
 
+async def test_beginnings_that_another_hub_counts_are_left_to_it(tmp_path: Path):
+    database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
+    lost, leads = (Journal(database, hub, MovableClock()) for hub in ("box", "tower"))
+    await lost.accept(NEW)
+    await leads.adopt_dead()
+    await leads.begin(D)
+    await lost.prove(D)
+    assert (await leads.begin(D)).starts == 2
+    await database.close()
+
+
 async def _all(journal: Journal, from_seq: int) -> list[object]:
     return [event async for event in journal.events(D, from_seq)]
