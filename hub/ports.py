@@ -161,7 +161,8 @@ class Servers:
     async def stop(self, sessions: Sessions, grace_s: float = STOP_GRACE_S) -> None:
         """Let nobody in any more, let answers that are under way end within *grace_s*, then let the spokes go."""
         log.info("hub stopping", extra={"grace_s": grace_s})
-        notify.stopping("answers that are under way may end")
+        if grace_s:  # else this is no end of the process: a service manager would kill it some time later
+            notify.stopping("answers that are under way may end")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._enrol.stop(grace_s))
             group.create_task(self._mesh.stop(grace_s))

@@ -33,7 +33,6 @@ from hub.store.nodes import NodeStore
 from hub.store.state import open_state
 from hub.store.tokens import TokenStore
 from hub.trust import trust_of
-from hubspoke import notify
 from hubspoke.errors import StoreFailed
 from pki.authority_files import ROOT
 from pki.errors import UnsafeKeyFile
@@ -72,7 +71,7 @@ async def running(
 ) -> AsyncIterator[Ports]:
     """Run a hub for as long as the block lasts. *chance* gives a number in [0, 1).
 
-    A hub that shares its database has the lead, as *standing* says, and raises LeadLost when it loses that.
+    A hub that shares its database has the lead, as *standing* says; whoever keeps that ends the block when it is lost.
     """
     standing = standing or Alone()
     authorities = files.authorities
@@ -129,30 +128,47 @@ async def _serving(
     standing: Lead | Alone,
 ) -> AsyncIterator[Ports]:
     async with asyncio.TaskGroup() as group:
-        leading = group.create_task(standing.keep())
         tasks = [
-            leading,
             group.create_task(_sweep(parts.sessions)),
             group.create_task(_sweep_identities(parts.identities, parts.admissions)),
-            group.create_task(notify.keep_alive()),
             group.create_task(parts.delegations.keep_going()),
             *map(group.create_task, more),
         ]
-        await servers.start()
-        own = servers.whereabouts.own
-        await standing.announce(own.mesh, own.enrol)
-        serving = None if listener is None else group.create_task(listener.run())
         try:
-            yield servers.ports if listener is None else replace(servers.ports, gateway=listener.ports)
+            await servers.start()
+            own = servers.whereabouts.own
+            await standing.announce(own.mesh, own.enrol)
+            async with _listening(listener, standing):
+                try:
+                    yield (
+                        servers.ports if listener is None else replace(servers.ports, gateway=listener.ports)
+                    )
+                finally:
+                    parts.delegations.let_watchers_go()
         finally:
-            parts.delegations.let_watchers_go()
-            if listener is not None and serving is not None:
-                listener.stop()
-                await asyncio.wait({serving})
+            if listener is not None:
+                listener.close()  # which may not even have begun
             # Whoever has lost the lead lets go at once: another hub waits for the spokes.
-            await servers.stop(parts.sessions, 0.0 if leading.done() else STOP_GRACE_S)
+            await servers.stop(parts.sessions, 0.0 if standing.is_lost else STOP_GRACE_S)
             for task in tasks:
                 task.cancel()
+
+
+@asynccontextmanager
+async def _listening(listener: Listener | None, standing: Lead | Alone) -> AsyncIterator[None]:
+    if listener is None:
+        yield
+        return
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(listener.run())
+        try:
+            yield
+        finally:
+            if standing.is_lost:
+                serving.cancel()
+            else:
+                listener.stop()
+            await asyncio.wait({serving})
 
 
 @asynccontextmanager

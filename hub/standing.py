@@ -34,7 +34,7 @@ async def serve(
     Raise InvalidRequest when another hub runs on the same files, or under the same name in the same database.
     """
     files.authorities.require()
-    async with owned(files.directory / "hub.lock"):
+    async with owned(files.directory / "hub.lock"), _watched():
         if told.database.url:
             await _serve_with_others(told, files, stop, clock, chance)
         else:
@@ -48,10 +48,24 @@ async def _serve_with_others(
     async with _joined(told, files, clock) as lead:
         while await _has_lead(lead, stop):
             try:
-                async with running(told, files, clock, chance, lead):
-                    await stop.wait()
+                # From now on, and to the end: to open everything may take longer than others wait for a beat.
+                async with asyncio.TaskGroup() as group:
+                    keeping = group.create_task(lead.keep())
+                    async with running(told, files, clock, chance, lead):
+                        await stop.wait()
+                    keeping.cancel()
             except* LeadLost as lost:
                 log.warning("lead lost", extra={"why": str(lost.exceptions[0])})
+
+
+@asynccontextmanager
+async def _watched() -> AsyncIterator[None]:
+    """Tell the service manager that the loop is not stuck, whatever the hub is about to do."""
+    alive = asyncio.create_task(notify.keep_alive())
+    try:
+        yield
+    finally:
+        alive.cancel()
 
 
 @asynccontextmanager
@@ -76,8 +90,8 @@ async def _has_lead(lead: Lead, stop: asyncio.Event) -> bool:
     notify.ready("standing by, unless no other hub serves the mesh")
     async with asyncio.TaskGroup() as group:
         leading = group.create_task(lead.wait())
-        others = (group.create_task(stop.wait()), group.create_task(notify.keep_alive()))
-        await asyncio.wait((leading, others[0]), return_when=asyncio.FIRST_COMPLETED)
-        for task in (leading, *others):
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait((leading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for task in (leading, stopping):
             task.cancel()
     return not stop.is_set()

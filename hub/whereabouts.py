@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 TOLD_MAX: Final = 16
 """Addresses of one port that nodes take."""
 
-FORGOTTEN_S: Final = 30 * 86_400.0
-"""A hub that was not there for so long will not come back."""
-
 
 class Standing(Protocol):
     """This hub's place among those that share its database."""
@@ -48,7 +45,7 @@ class Whereabouts:
         return self._all(self.own.enrol, (hub.enrol for hub in self._known()))
 
     def _known(self) -> Iterable[HubRow]:
-        return (hub for hub in self._standing.others if hub.silent_s < FORGOTTEN_S)
+        return (hub for hub in self._standing.others if hub.may_come)
 
     def _all(self, own: Sequence[Address], others: Iterable[Sequence[str]]) -> tuple[Address, ...]:
         more = (parse_address(text) for texts in others for text in texts)

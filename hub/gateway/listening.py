@@ -106,6 +106,10 @@ class Shown:
 class Server(uvicorn.Server):
     """Leaves signals to the hub, which owns them."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.servers: list[asyncio.Server] = []
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on *sockets* as uvicorn does, but give a TLS handshake less than the minute that it has otherwise."""
         await self.lifespan.startup()
@@ -167,9 +171,22 @@ class Listener:
                 watching = group.create_task(self._watch())
                 await self._server.serve(self._sockets)
                 watching.cancel()
+        except asyncio.CancelledError:
+            self.close()  # uvicorn leaves its ports open
+            raise
         finally:
             if self._last_call is not None:
                 self._last_call.cancel()
+
+    def close(self) -> None:
+        """Shut the ports at once, and end what is under way with an error."""
+        self._interrupt()
+        for server in self._server.servers:
+            server.close()
+        for taken in self._sockets:
+            taken.close()
+        for connection in list(self._server.server_state.connections):
+            connection.shutdown()
 
     async def look(self) -> None:
         """Show a certificate that was renewed or exchanged meanwhile, the mesh's own or the operator's."""

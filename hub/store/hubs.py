@@ -18,6 +18,9 @@ LOCK_CLASS: Final = 7443
 SILENT_S: Final = 8.0
 """A hub that has not beaten for so long is taken for gone."""
 
+FORGOTTEN_S: Final = 30 * 86_400.0
+"""A hub that was not there for so long will not come back."""
+
 _LEAD: Final = "lead of the mesh"
 """A lock that no hub can have for its name: names have no spaces."""
 
@@ -61,6 +64,11 @@ class HubRow:
     def is_there(self) -> bool:
         """Whether it runs, as far as anybody knows."""
         return self.silent_s < SILENT_S
+
+    @property
+    def may_come(self) -> bool:
+        """Whether it runs, or may be started again."""
+        return self.silent_s < FORGOTTEN_S
 
 
 class NameTaken(Exception):

@@ -69,6 +69,8 @@ class Lead:
         self._beaten_at = 0.0
         self._is_away = False  # the database, as far as was said
         self._others: tuple[HubRow, ...] = ()
+        self.is_lost = False
+        """Whether it had the lead and another hub has it by now, or may have."""
 
     @property
     def others(self) -> tuple[HubRow, ...]:
@@ -99,6 +101,7 @@ class Lead:
         not_before, has_told, silence = 0.0, False, Silence()
         # Whoever had it and lost it may be the last one to know, and hold a connection that was ended.
         await self._in_thread(self._seat.give_up_lead)
+        self.is_lost = False
         while True:
             now = self._clock.monotonic()
             try:
@@ -107,11 +110,12 @@ class Lead:
                     break
                 if now - self._beaten_at >= BEAT_S:
                     await self._beat()
-                if silence.is_over_at(now, self._others):
+                if silence.ends_at(now, self._others):
                     log.warning("lead taken away", extra={"from": leader(self._others)})
                     await self._in_thread(self._seat.end_leader)
             except (sa.exc.SQLAlchemyError, NameTaken) as error:
                 not_before = now + AHEAD_S
+                silence = Silence()  # nobody could be heard meanwhile
                 await self._lost(error)
             if not has_told and self._others:
                 log.info("standing by", extra={"hub": self._own.name, "leads": leader(self._others)})
@@ -121,20 +125,11 @@ class Lead:
 
     async def keep(self) -> Never:
         """Say that this hub is there for as long as it has the lead; raise LeadLost when it has not, or cannot know."""
-        while True:
-            await asyncio.sleep(BEAT_S)
-            beating = asyncio.ensure_future(self._keep_beating())
-            try:
-                # A server that is cut off is noticed late; the lead may be lost before.
-                async with asyncio.timeout(self._left_s):
-                    await asyncio.shield(beating)
-            except TimeoutError:
-                beating.add_done_callback(_hear)
-                raise LeadLost(
-                    "the database cannot be reached, and another hub may have taken over"
-                ) from None
-            except (sa.exc.SQLAlchemyError, NameTaken) as error:
-                await self._lost(error)
+        try:
+            await self._keep()
+        except LeadLost:
+            self.is_lost = True
+            raise
 
     async def announce(self, mesh: Sequence[str], enrol: Sequence[str]) -> None:
         """Tell where this hub's ports are with every beat."""
@@ -154,9 +149,31 @@ class Lead:
     @property
     def _left_s(self) -> float | None:
         """How long the lead is this hub's still without a beat; for ever when there is nobody who could take it."""
-        if not any(other.is_there for other in self._others):
+        # One that is down counts: it may be started while this one cannot see it.
+        if not any(other.may_come for other in self._others):
             return None
         return max(0.0, LEFT_S - (self._clock.monotonic() - self._beaten_at))
+
+    async def _keep(self) -> Never:
+        is_again = False
+        while True:
+            beating = asyncio.create_task(self._keep_beating())
+            try:
+                # A server that is cut off is noticed late; the lead may be lost before.
+                await asyncio.wait({beating}, timeout=self._left_s)
+                if not beating.done():
+                    raise LeadLost("the database cannot be reached, and another hub may have taken over")
+                await beating
+            except (sa.exc.SQLAlchemyError, NameTaken) as error:
+                await self._lost(error)
+                # At once, the first time: the lead is free until whoever is faster takes it.
+                await asyncio.sleep(LOOK_S if is_again else 0.0)
+                is_again = True
+            else:
+                is_again = False
+                await asyncio.sleep(BEAT_S)
+            finally:
+                beating.cancel()  # its thread goes on; what comes next there drops what it has taken
 
     async def _keep_beating(self) -> None:
         if not await self._in_thread(self._seat.lead):
@@ -164,8 +181,11 @@ class Lead:
         await self._beat()
 
     async def _beat(self) -> None:
+        asked_at = (
+            self._clock.monotonic()
+        )  # the others count from when the server heard it, not from its answer
         self._others = await self._in_thread(lambda: self._seat.beat(self._own))
-        self._beaten_at = self._clock.monotonic()
+        self._beaten_at = asked_at
         if self._is_away:
             self._is_away = False
             log.info("database reached again", extra={"hub": self._own.name})
@@ -190,11 +210,7 @@ class Alone:
     """The place of a hub that shares nothing: it has the lead for ever."""
 
     others: tuple[HubRow, ...] = ()
-
-    async def keep(self) -> Never:
-        """Wait for nothing."""
-        await asyncio.Event().wait()
-        raise AssertionError
+    is_lost = False
 
     async def announce(self, mesh: Sequence[str], enrol: Sequence[str]) -> None:
         """Tell nobody."""
@@ -209,8 +225,8 @@ class Silence:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def is_over_at(self, now: float, others: Sequence[HubRow]) -> bool:
-        """Say at *now* whether it has gone on for `SURE_S` that nobody is there who has the lead; then it begins anew."""
+    def ends_at(self, now: float, others: Sequence[HubRow]) -> bool:
+        """Hear at *now* who is there, and say whether it has gone on for `SURE_S` that nobody is there who has the lead; then it begins anew."""
         if self._since is None or any(other.leads and other.is_there for other in others):
             self._since = now
         if now - self._since < SURE_S:
@@ -223,8 +239,3 @@ def leader(others: Sequence[HubRow]) -> str:
     """Name the hub that has the lead, as far as it is known."""
     leaders = sorted((other for other in others if other.leads), key=lambda other: other.silent_s)
     return leaders[0].name if leaders else ""
-
-
-def _hear(beating: asyncio.Future[None]) -> None:
-    if not beating.cancelled():
-        beating.exception()

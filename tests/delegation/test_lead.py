@@ -24,6 +24,7 @@ from hubspoke.clock import SystemClock
 from hubspoke.errors import InvalidRequest, StoreFailed
 from hubspoke.types import ModelKey, SpokeId
 from pki.identity import Identity, NodeName, Role
+from tests.fakes.cable import cable
 from tests.fakes.pauses import pause
 from tests.fakes.postgres import postgres, tool
 
@@ -95,6 +96,26 @@ async def test_a_lead_whose_connection_is_ended_is_lost_to_whoever_is_faster(
         await waiting  # it has a look more often
         with pytest.raises(LeadLost):
             await one.keep()
+
+
+async def test_a_lead_that_is_cut_off_is_lost_though_the_other_hub_was_down_before(told: DatabaseConfig):
+    """It may have been started meanwhile."""
+    url = sa.make_url(told.url)
+    assert url.port is not None
+    async with joined(told, "two") as two:
+        await two.announce(["two:1"], ["two:2"])
+    with sa.create_engine(server_url(told), poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("UPDATE hubs SET seen_at = seen_at - interval '1 day'")
+    async with cable(url.port) as line:
+        through = DatabaseConfig(url=str(url.set(port=line.port)))
+        async with joined(through, "one") as one, asyncio.timeout(WAIT_S):
+            await one.wait()
+            assert [hub.is_there for hub in one.others] == [False]
+            line.cut()
+            with pytest.raises(LeadLost, match="cannot be reached"):
+                await one.keep()
+            assert one.is_lost
+            line.mend()
 
 
 async def test_a_hub_whose_authorities_are_of_yesterday_does_not_serve(told: DatabaseConfig):
@@ -176,17 +197,17 @@ async def test_a_database_of_another_version_is_left_alone(told: DatabaseConfig,
 
 def test_silence_is_measured_from_when_it_was_first_heard():
     silence = Silence()
-    assert not silence.is_over_at(100.0, [GONE])
-    assert not silence.is_over_at(100.0 + SURE_S - 0.1, [GONE])
-    assert silence.is_over_at(100.0 + SURE_S, [GONE])
-    assert not silence.is_over_at(100.0 + SURE_S + 0.1, [GONE])
+    assert not silence.ends_at(100.0, [GONE])
+    assert not silence.ends_at(100.0 + SURE_S - 0.1, [GONE])
+    assert silence.ends_at(100.0 + SURE_S, [GONE])
+    assert not silence.ends_at(100.0 + SURE_S + 0.1, [GONE])
 
 
 def test_a_hub_that_speaks_again_ends_the_silence():
     silence = Silence()
-    silence.is_over_at(100.0, [GONE])
-    assert not silence.is_over_at(101.0, [replace(GONE, silent_s=0.1)])
-    assert not silence.is_over_at(101.0 + SURE_S - 0.1, [GONE])
+    silence.ends_at(100.0, [GONE])
+    assert not silence.ends_at(101.0, [replace(GONE, silent_s=0.1)])
+    assert not silence.ends_at(101.0 + SURE_S - 0.1, [GONE])
 
 
 def end_connections(told: DatabaseConfig) -> None:

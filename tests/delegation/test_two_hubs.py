@@ -27,6 +27,7 @@ from tests.fakes.hub_process import hub_process, stand_by
 from tests.fakes.pauses import pause
 from tests.fakes.postgres import postgres, tool
 from tests.fakes.replying_engine import ReplyingEngine
+from tests.fakes.service_manager import service_manager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -134,6 +135,36 @@ async def test_a_hub_that_hangs_loses_the_lead_and_stands_by_when_it_is_back(
     assert set(engine.ended.values()) == {1}
 
 
+async def test_a_hub_that_loses_the_lead_shuts_its_gateway_and_opens_it_when_it_leads_again(
+    tmp_path: Path, server: Postgres, monkeypatch: pytest.MonkeyPatch
+):
+    """A service manager that heard of its end would kill it some time later."""
+    with service_manager(str(tmp_path / "notify")) as manager:
+        for name, value in manager.environment.items():
+            monkeypatch.setenv(name, value)
+        async with (
+            hub_process(tmp_path, journal=server.database(), gateway=True) as first,
+            stand_by(first, "tower") as second,
+        ):
+            (web,) = first.ports.gateway
+            await knows(first.admin, second)
+            await first.listens(web)
+            first.process.send_signal(signal.SIGSTOP)
+            await second.listens()
+            first.process.send_signal(signal.SIGCONT)
+            await until_shut(first)
+            await until_shut(first, web)
+            await second.kill()
+            await first.listens()
+            await first.listens(web)
+            first.process.terminate()
+            assert await first.process.wait() == 0
+        heard = [await manager.next()]
+        while "STOPPING=1" not in heard[-1]:
+            heard.append(await manager.next())
+        assert sum("READY=1" in each and "listening" in each for each in heard) == 3
+
+
 async def test_a_hub_that_is_cut_off_from_the_database_stops_before_the_other_one_begins(
     tmp_path: Path, server: Postgres
 ):
@@ -209,8 +240,8 @@ async def test_a_hub_that_is_alone_serves_on_without_its_database(tmp_path: Path
         await until(mesh, info.id, DelegationState.SUCCEEDED)
 
 
-async def until_shut(hub: HubProcess) -> None:
-    """Wait until *hub* does not serve the mesh any more."""
+async def until_shut(hub: HubProcess, port: int = 0) -> None:
+    """Wait until *hub* does not serve the mesh any more, or what is behind another *port* of its own."""
     async with asyncio.timeout(TAKEN_S):
-        while await hub.is_listening():
+        while await hub.is_listening(port):
             await pause(POLL_S)

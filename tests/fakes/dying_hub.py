@@ -1,6 +1,6 @@
 """A hub as a program of its own that can be told where to die: python -m tests.fakes.dying_hub SETTINGS.
 
-SETTINGS is JSON: the mesh's directory, two ports, the models that orchestrate, the journal's address, and `dies`:
+SETTINGS is JSON: the mesh's directory, its ports, the models that orchestrate, the journal's address, and `dies`:
 "module:Class.method:before" (or "after"), with ":N" behind it for the Nth time.
 """
 
@@ -78,7 +78,7 @@ async def main(told: dict[str, Any]) -> None:
     )
     configuration = Configuration(
         hub=settings,
-        gateway=GatewayConfig(enabled=False),
+        gateway=GatewayConfig(enabled=bool(told["gateway"]), port=told["gateway"]),
         roles=RolesConfig(orchestrator=tuple(told["orchestrator"])),
         database=DatabaseConfig(url=told["journal"]),
     )

@@ -45,6 +45,7 @@ class HubProcess(RealHub):
             "directory": str(self.made.hub.directory),
             "mesh": self.ports.mesh,
             "enrol": self.ports.enrol,
+            "gateway": self.ports.gateway[0] if self.ports.gateway else 0,
             "orchestrator": self.orchestrator,
             "journal": self.journal,
             "dies": dies,
@@ -53,17 +54,17 @@ class HubProcess(RealHub):
             sys.executable, "-m", "tests.fakes.dying_hub", json.dumps(told)
         )
 
-    async def listens(self) -> None:
-        """Wait until it serves the mesh."""
+    async def listens(self, port: int = 0) -> None:
+        """Wait until it serves the mesh, or is behind another *port* of its own."""
         async with asyncio.timeout(START_S):
-            while not await self.is_listening():
+            while not await self.is_listening(port):
                 assert self.process.returncode is None
                 await pause(POLL_S)
 
-    async def is_listening(self) -> bool:
-        """Whether it serves the mesh."""
+    async def is_listening(self, port: int = 0) -> bool:
+        """Whether it serves the mesh, or is behind another *port* of its own."""
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.ports.mesh)
+            _, writer = await asyncio.open_connection("127.0.0.1", port or self.ports.mesh)
         except OSError:
             return False
         writer.close()
@@ -87,11 +88,17 @@ class HubProcess(RealHub):
 
 @asynccontextmanager
 async def hub_process(
-    directory: Path, *, dies: str = "", orchestrator: tuple[str, ...] = (), journal: str = ""
+    directory: Path,
+    *,
+    dies: str = "",
+    orchestrator: tuple[str, ...] = (),
+    journal: str = "",
+    gateway: bool = False,
 ) -> AsyncIterator[HubProcess]:
-    """Make a mesh in *directory*, and run its hub as a process."""
+    """Make a mesh in *directory*, and run its hub as a process, with its HTTP gateway when one is wanted."""
     made = make_mesh(directory)
-    hub = HubProcess(directory, made, Ports(*free_ports(2)))
+    mesh, enrol, web = free_ports(3)
+    hub = HubProcess(directory, made, Ports(mesh, enrol, (web,) if gateway else ()))
     hub.orchestrator, hub.journal = orchestrator, journal
     made.admin.save_addresses(HubAddresses(mesh=(hub.mesh,), enrol=(hub.enrol,)))  # type: ignore[arg-type]
     await hub.start(dies)
