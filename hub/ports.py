@@ -32,7 +32,7 @@ from pki.hosts import machine_hosts
 if TYPE_CHECKING:
     from hub.admissions import Admissions
     from hub.audit import Audit
-    from hub.authorities import Authorities
+    from hub.authorities import Authorities, Standing
     from hub.certificate import Certificate
     from hub.config import HubConfig
     from hub.delegations.delegations import Delegations
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from hub.relay.sessions import Sessions
     from hub.rpc.live import Live
     from hub.store.mesh import Store
-    from hub.whereabouts import Standing
     from hubspoke.clock import Clock
 
 log = logging.getLogger(__name__)

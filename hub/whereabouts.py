@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from pki.address import address, parse_address
 from pki.files import HubAddresses
@@ -11,20 +11,12 @@ from pki.tokens import ADDRESSES_MAX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hub.authorities import Standing
     from hub.store.hubs import HubRow
     from pki.address import Address, Host
 
 TOLD_MAX: Final = 16
 """Addresses of one port that nodes take."""
-
-
-class Standing(Protocol):
-    """This hub's place among those that share its database."""
-
-    @property
-    def others(self) -> tuple[HubRow, ...]:
-        """The other hubs."""
-        ...
 
 
 class Whereabouts:

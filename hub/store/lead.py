@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import sqlalchemy as sa
 
 from hub.store.hubs import HubRow, NameTaken, Seat
+from hub.store.server import refusal, why
 from hubspoke.errors import InvalidRequest, StoreFailed
+from pki.errors import PkiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +51,12 @@ NAME_S: Final = 15.0
 
 class LeadLost(Exception):
     """Another hub has the lead, or may have: this one lets go of everything, and stands by."""
+
+
+class KeysOfBefore(PkiError):
+    """The authorities in this hub's directory are not the mesh's any more."""
+
+    remedy = "make new keys for this hub with `hubspoke pki add-hub`"
 
 
 class Lead:
@@ -84,10 +92,8 @@ class Lead:
             try:
                 return await self._in_thread(self._seat.take)
             except sa.exc.SQLAlchemyError as error:
-                log.warning("database not reached", extra={"why": type(error).__name__})
-                raise StoreFailed(
-                    "the database that hubs share cannot be reached; look at [database] url"
-                ) from error
+                log.warning("database not reached", extra={"why": why(error)})
+                raise StoreFailed(refusal(error)) from error
             except NameTaken:
                 if self._clock.monotonic() >= until:
                     raise InvalidRequest(
@@ -97,7 +103,7 @@ class Lead:
             await asyncio.sleep(LOOK_S)
 
     async def wait(self) -> None:
-        """Stand by until this hub has the lead; raise InvalidRequest when its authorities are not the mesh's any more."""
+        """Stand by until this hub has the lead; raise KeysOfBefore when its authorities are not the mesh's any more."""
         not_before, has_told, silence = 0.0, False, Silence()
         # Whoever had it and lost it may be the last one to know, and hold a connection that was ended.
         await self._in_thread(self._seat.give_up_lead)
@@ -191,15 +197,12 @@ class Lead:
             log.info("database reached again", extra={"hub": self._own.name})
         newest = max((other.generation for other in self._others), default=0)
         if newest > self._own.generation:
-            raise InvalidRequest(
-                "the authorities of the mesh were exchanged since this hub got its keys; make new ones for it with "
-                "`hubspoke pki add-hub`"
-            )
+            raise KeysOfBefore("the authorities of the mesh were exchanged since this hub got its keys")
 
     async def _lost(self, error: Exception) -> None:
         if not self._is_away:
             self._is_away = True
-            log.warning("database not reached", extra={"why": type(error).__name__})
+            log.warning("database not reached", extra={"why": why(error)})
         await self._in_thread(self._seat.drop)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from hubspoke.errors import InvalidRequest
+from pki import disk
+from pki.errors import UnsafeKeyFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +52,38 @@ def server_url(told: DatabaseConfig) -> sa.URL:
             "[database] url holds a password; put that into a file, as password_file or PGPASSFILE"
         )
     if told.password_file:
-        url = url.set(password=Path(told.password_file).read_text(encoding="utf-8").strip())
+        url = url.set(password=_password(Path(told.password_file)))
     return with_settings(url.set(drivername=DRIVER), _OF_THE_SERVER).update_query_dict(
         {**LOST_AFTER, "connect_timeout": str(CONNECT_TIMEOUT_S)}
     )
+
+
+def why(error: Exception) -> str:
+    """Say what the server, or the way to it, is about: the driver's own words, which hold no password."""
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def refusal(error: Exception) -> str:
+    """Give the sentence for a server that could not be connected to, and what to do about it."""
+    told = why(error)
+    if any(sign in told for sign in ("password", "authentication failed", "no pg_hba.conf entry")):
+        return f"the database server lets this hub not in ({told}); look at [database] url and password_file"
+    if "does not exist" in told:
+        return f"the server has no such database or user ({told}); make it, or look at [database] url"
+    if "permission denied" in told:
+        return (
+            f"the user of [database] url may not do what a hub has to ({told}); make it the database's owner"
+        )
+    return f"the database that hubs share cannot be reached ({told}); look at [database] url, and whether it runs"
+
+
+def _password(file: Path) -> str:
+    try:
+        return disk.read_secret(file).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"[database] password_file cannot be read: {error}") from error
+    except UnsafeKeyFile as error:
+        raise UnsafeKeyFile(f"[database] password_file: {error.what}") from error
 
 
 def with_settings(url: sa.URL, settings: Mapping[str, int]) -> sa.URL:

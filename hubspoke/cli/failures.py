@@ -48,7 +48,8 @@ class Exit(IntEnum):
 def reported() -> Iterator[None]:
     """Turn what can be expected to go wrong into a sentence and an exit code; a defect keeps its traceback."""
     try:
-        yield
+        with _alone():
+            yield
     except (MeshError, PkiError) as error:
         fail(str(error), exit_code(error))
     except (KeyboardInterrupt, click.Abort):  # the latter when it was at a prompt
@@ -58,6 +59,23 @@ def reported() -> Iterator[None]:
         if isinstance(error, BrokenPipeError):  # which click ends quietly
             raise
         fail(_of_the_system(error), Exit.FAILED)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let out what ended a group of tasks, without the group, when all of it can be expected."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        expected, others = group.split((MeshError, PkiError, OSError))
+        if expected is None or others is not None:
+            raise
+        raise _first(expected) from group
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
 @contextmanager

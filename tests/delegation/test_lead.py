@@ -15,7 +15,7 @@ from hub.core.delegation.accepts import Accepts, Kind, reviewed
 from hub.core.types import Speed
 from hub.store.accepts import AcceptStore
 from hub.store.hubs import HubRow
-from hub.store.lead import SURE_S, Lead, LeadLost, Silence
+from hub.store.lead import SURE_S, KeysOfBefore, Lead, LeadLost, Silence
 from hub.store.mesh import Store
 from hub.store.nodes import Certified, NodeStore
 from hub.store.server import server_url
@@ -23,6 +23,7 @@ from hub.store.state import open_state
 from hubspoke.clock import SystemClock
 from hubspoke.errors import InvalidRequest, StoreFailed
 from hubspoke.types import ModelKey, SpokeId
+from pki.errors import UnsafeKeyFile
 from pki.identity import Identity, NodeName, Role
 from tests.fakes.cable import cable
 from tests.fakes.pauses import pause
@@ -121,7 +122,7 @@ async def test_a_lead_that_is_cut_off_is_lost_though_the_other_hub_was_down_befo
 async def test_a_hub_whose_authorities_are_of_yesterday_does_not_serve(told: DatabaseConfig):
     async with joined(told, "one", generation=2) as one, joined(told, "two") as two:
         await one.wait()
-        with pytest.raises(InvalidRequest, match="add-hub"):
+        with pytest.raises(KeysOfBefore, match="add-hub"):
             await two.wait()
 
 
@@ -133,6 +134,38 @@ async def test_a_server_that_is_away_is_told_at_once(tmp_path: Path):
     with pytest.raises(StoreFailed):
         async with open_state(nowhere, tmp_path / "state.db"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("change", "sign"),
+    [
+        ({"database": "nothing"}, "no such database"),
+        ({"username": "nobody"}, "no such database or user"),
+        ({"port": 1}, "whether it runs"),
+    ],
+)
+async def test_why_a_server_takes_nobody_is_told(
+    told: DatabaseConfig, change: dict[str, str], sign: str, caplog: pytest.LogCaptureFixture
+):
+    url = sa.make_url(told.url).set(**change)  # type: ignore[arg-type]
+    with pytest.raises(StoreFailed, match=sign):
+        async with joined(DatabaseConfig(url=str(url)), "box"):
+            pass
+    (record,) = [each for each in caplog.records if each.message == "database not reached"]
+    assert "OperationalError" not in record.__dict__["why"]
+
+
+def test_a_password_lies_in_a_file_that_nobody_else_reads(tmp_path: Path):
+    file = tmp_path / "password"
+    told = DatabaseConfig(url="postgresql://hubspoke@db/hubspoke", password_file=str(file))
+    with pytest.raises(InvalidRequest, match=r"\[database\] password_file"):
+        server_url(told)
+    file.write_text("xyz\n")
+    file.chmod(0o640)
+    with pytest.raises(UnsafeKeyFile, match=r"\[database\] password_file"):
+        server_url(told)
+    file.chmod(0o600)
+    assert server_url(told).password == "xyz"
 
 
 async def test_what_a_hub_has_kept_in_a_file_moves_into_the_server_once(told: DatabaseConfig, tmp_path: Path):

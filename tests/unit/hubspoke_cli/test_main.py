@@ -88,6 +88,20 @@ def test_a_question_needs_no_full_stop(capsys):
     assert capsys.readouterr().err.endswith("did you mean 'tiny'?\n")
 
 
+def test_a_refusal_inside_groups_of_tasks_is_one_sentence(capsys):
+    group = ExceptionGroup("tasks", [ExceptionGroup("more", [NotEnrolled("no identity")])])
+    with pytest.raises(click.exceptions.Exit) as caught, reported():
+        raise group
+    assert caught.value.exit_code == Exit.IDENTITY
+    assert capsys.readouterr().err.startswith("Error: No identity")
+
+
+def test_a_defect_inside_a_group_keeps_its_traceback():
+    group = ExceptionGroup("tasks", [NotEnrolled("no identity"), ZeroDivisionError()])
+    with pytest.raises(ExceptionGroup), reported():
+        raise group
+
+
 def test_an_interrupt_ends_with_its_own_code():
     with pytest.raises(click.exceptions.Exit) as caught, reported():
         raise KeyboardInterrupt
