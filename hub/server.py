@@ -60,6 +60,9 @@ IDENTITIES_SWEEP_S: Final = 5.0
 SAVE_S: Final = 30.0
 """How often what was measured and learnt goes to the store."""
 
+LAST_SAVE_S: Final = 3.0
+"""How long that may take when the hub stops."""
+
 
 @asynccontextmanager
 async def running(
@@ -116,7 +119,9 @@ async def running(
             tasks = (certificate.keep_fresh(chance), _save_now_and_then(parts, accepts))
             async with _serving(parts, servers, listener, tasks, standing) as ports:
                 yield ports
-        await _save(parts, accepts)
+        with suppress(TimeoutError):  # a server that does not answer must not keep the hub from its end
+            async with asyncio.timeout(LAST_SAVE_S):
+                await _save(parts, accepts)
 
 
 @asynccontextmanager
@@ -145,13 +150,19 @@ async def _serving(
                     )
                 finally:
                     parts.delegations.let_watchers_go()
+                    if standing.is_lost:  # or it would take back what the other hub has just taken over
+                        _cancel(tasks)
         finally:
             if listener is not None:
                 listener.close()  # which may not even have begun
             # Whoever has lost the lead lets go at once: another hub waits for the spokes.
             await servers.stop(parts.sessions, 0.0 if standing.is_lost else STOP_GRACE_S)
-            for task in tasks:
-                task.cancel()
+            _cancel(tasks)
+
+
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from hub.store import moving, why
 from hub.store.hubs import lock_for_this_transaction
-from hub.store.server import with_settings
+from hub.store.server import CLOSE_S, hang_up, with_settings
 from hubspoke.errors import StoreFailed
 from hubspoke.logs import Seldom
 
@@ -43,6 +43,8 @@ class Database:
         self._engine = engine
         # SQLite has one writer; one thread keeps the order of writes and the event loop free.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._raw: object = None
+        sa.event.listen(engine, "connect", self._connected)
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -82,9 +84,17 @@ class Database:
         return database
 
     async def close(self) -> None:
-        """Finish what was begun and let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        """Finish what was begun and let go of the file, or of a server, which has `CLOSE_S` for it."""
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(CLOSE_S, lambda: hang_up(self._raw))
+        try:
+            await loop.run_in_executor(self._thread, self._engine.dispose)
+        finally:
+            late.cancel()
         self._thread.shutdown()
+
+    def _connected(self, raw: object, _record: object) -> None:
+        self._raw = raw
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Do *work* in one transaction; raise StoreFailed when the database cannot."""

@@ -12,6 +12,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from hub.store.server import hang_up
+
 LOCK_CLASS: Final = 7443
 """Tells our advisory locks from those of others in the same database."""
 
@@ -142,6 +144,11 @@ class Seat:
                 self._connection.execute(sa.select(sa.func.pg_advisory_unlock_all()))
         self.drop()
         self._engine.dispose()
+
+    def hang_up(self) -> None:
+        """End the wait for a server that does not answer, from another thread."""
+        if self._connection is not None:
+            hang_up(self._connection.connection.dbapi_connection)
 
     def drop(self) -> None:
         """Let go of a connection that is of no use any more, and with it of the locks."""

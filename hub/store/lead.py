@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import sqlalchemy as sa
 
 from hub.store.hubs import HubRow, NameTaken, Seat
-from hub.store.server import refusal, why
+from hub.store.server import CLOSE_S, refusal, why
 from hubspoke.errors import InvalidRequest, StoreFailed
 from pki.errors import PkiError
 
@@ -149,7 +149,11 @@ class Lead:
 
     async def close(self) -> None:
         """Let go of the lead and of the name."""
-        await self._in_thread(self._seat.leave)
+        late = asyncio.get_running_loop().call_later(CLOSE_S, self._seat.hang_up)
+        try:
+            await self._in_thread(self._seat.leave)
+        finally:
+            late.cancel()
         self._thread.shutdown()
 
     @property
@@ -168,6 +172,7 @@ class Lead:
                 # A server that is cut off is noticed late; the lead may be lost before.
                 await asyncio.wait({beating}, timeout=self._left_s)
                 if not beating.done():
+                    self._seat.hang_up()  # or its thread would wait for as long as the server's machine lives
                     raise LeadLost("the database cannot be reached, and another hub may have taken over")
                 await beating
             except (sa.exc.SQLAlchemyError, NameTaken) as error:

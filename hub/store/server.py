@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psycopg
 import sqlalchemy as sa
 
 from hubspoke.errors import InvalidRequest
@@ -26,6 +30,9 @@ LOST_AFTER: Final = {
     "tcp_user_timeout": "6000",
 }
 """A server that is cut off is given up after 11 s, and what was sent to it after 6, and not after hours."""
+
+CLOSE_S: Final = 3.0
+"""How long a hub that stops, or lets go of the lead, waits for the server to hear of it."""
 
 HUNG_MS: Final = 5_000
 """A hub that hangs, or was cut off, in the middle of a transaction keeps what it has locked for so long."""
@@ -84,6 +91,16 @@ def _password(file: Path) -> str:
         raise InvalidRequest(f"[database] password_file cannot be read: {error}") from error
     except UnsafeKeyFile as error:
         raise UnsafeKeyFile(f"[database] password_file: {error.what}") from error
+
+
+def hang_up(raw: object) -> None:
+    """End the connection *raw* of the driver, from any thread: whoever waits for its server waits no more.
+
+    A server whose process is halted keeps the line alive for ever.
+    """
+    if isinstance(raw, psycopg.Connection) and not raw.closed:
+        with socket.socket(fileno=os.dup(raw.fileno())) as line, suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def with_settings(url: sa.URL, settings: Mapping[str, int]) -> sa.URL:

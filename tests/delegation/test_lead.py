@@ -228,6 +228,21 @@ async def test_a_database_of_another_version_is_left_alone(told: DatabaseConfig,
             pass
 
 
+async def test_a_server_that_is_halted_keeps_nobody_from_its_end(told: DatabaseConfig, tmp_path: Path):
+    """It answers nothing, and its machine keeps the lines alive."""
+    url = sa.make_url(told.url)
+    assert url.port is not None
+    async with cable(url.port) as line, asyncio.timeout(WAIT_S):
+        through = DatabaseConfig(url=str(url.set(port=line.port)))
+        async with joined(through, "one") as one, open_state(through, tmp_path / "state.db") as database:
+            await one.wait()
+            line.cut()
+            reading = asyncio.create_task(Store(database).speeds(SpokeId("den")))
+        with pytest.raises(StoreFailed):
+            await reading
+        line.mend()
+
+
 def test_silence_is_measured_from_when_it_was_first_heard():
     silence = Silence()
     assert not silence.ends_at(100.0, [GONE])
