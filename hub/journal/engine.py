@@ -138,6 +138,7 @@ class Engine:
         self._run = run
         self._tasks: dict[DelegationId, asyncio.Task[None]] = {}
         self._over: set[DelegationId] = set()
+        # Kept under this name as running, and maybe nobody does it.
         self._doubtful: set[DelegationId] = set()
         self._workflow: Callable[[str], Coroutine[Any, Any, None]] | None = None
 
@@ -251,17 +252,17 @@ class Engine:
         is_over = delegation in self._over
         self._over.discard(delegation)
         if not (task.cancelled() and is_over):
-            with _pending_if_taken():
+            with self._pending_if_taken(delegation):
                 await task  # raises what it has raised; cancelled, it stays pending
 
-
-@contextmanager
-def _pending_if_taken() -> Iterator[None]:
-    try:
-        yield
-    except Taken:
-        # For DBOS, what ends well or badly here is over for everybody.
-        raise asyncio.CancelledError from None
+    @contextmanager
+    def _pending_if_taken(self, delegation: DelegationId) -> Iterator[None]:
+        try:
+            yield
+        except Taken:
+            self._doubtful.add(delegation)  # another hub may lose it to this one again
+            # For DBOS, what ends well or badly here is over for everybody.
+            raise asyncio.CancelledError from None
 
 
 def _silence() -> None:
