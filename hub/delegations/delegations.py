@@ -16,7 +16,8 @@ from hub.core import catalogue
 from hub.delegations.asking import LOOKED_S, NEWCOMERS_S
 from hub.delegations.earlier import is_resolved
 from hub.delegations.run import run
-from hub.journal.rows import New, Query, Resolution
+from hub.journal.accepting import New
+from hub.journal.rows import Query, Resolution
 from hubspoke.errors import (
     InvalidRequest,
     MeshError,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import sqlalchemy as sa
 
-from hub.journal import rows
+from hub.journal import accepting, rows
 from hub.journal import tables as t
 from hub.journal.watching import Watchers
 from hubspoke.errors import WrongState
@@ -18,7 +18,8 @@ from hubspoke.types import DelegationEvent, DelegationId, DelegationState, State
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
-    from hub.journal.rows import Kept, New, Query, Resolution
+    from hub.journal.accepting import New
+    from hub.journal.rows import Kept, Query, Resolution
     from hub.store.database import Database
     from hubspoke.clock import Clock
     from hubspoke.types import DelegationInfo, Happening, Progress, SubtaskId
@@ -62,7 +63,7 @@ class Journal:
 
     async def accept(self, new: New) -> tuple[DelegationInfo, bool]:
         """Keep a delegation, and say whether it had been there before; once this returns, it is there."""
-        return await self._database.run(lambda connection: rows.accept(connection, new))
+        return await self._database.run(lambda connection: accepting.accept(connection, new))
 
     async def get(self, delegation: DelegationId) -> DelegationInfo:
         """Say how a delegation stands, with subtasks, their outputs and the result."""

@@ -10,14 +10,12 @@ import sqlalchemy as sa
 
 from hub.journal import tables as t
 from hub.journal.fold import with_subtasks
-from hubspoke.errors import InvalidRequest, QueueFull, RequestIdTaken, UnknownDelegation, WrongState
+from hubspoke.errors import InvalidRequest, UnknownDelegation, WrongState
 from hubspoke.types import (
     ENDED,
     DelegationEvent,
     DelegationId,
     DelegationState,
-    Goal,
-    Mode,
     Planned,
     Spent,
     StateChanged,
@@ -32,18 +30,12 @@ if TYPE_CHECKING:
 
     from hubspoke.types import DelegationInfo, Happening, SubtaskId, Work
 
-OPEN_MAX: Final = 1_000
-"""Delegations that have not ended; more are refused."""
-
 SHOWN_BYTES: Final = delegations.OUTPUT_SHOWN_BYTES
 
 OUTPUTS_BYTES_MAX: Final = 6 * 1024 * 1024
 """Of all outputs that one answer shows whole; it has to fit into a message."""
 
 TITLE_CHARS: Final = 120
-
-FIRST_SEQ: Final = 1
-"""The number of the event that a delegation was accepted."""
 
 
 class Over(Exception):
@@ -87,85 +79,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class New:
-    """A delegation that is to be kept."""
-
-    id: DelegationId
-    owner: str
-    work: Work
-    digest: str
-    accepted_at: float
-    deadline: float
-    executor: str
-
-
-def title_of(text: str) -> str:
-    """Give the beginning of *text*, on one line, for lists."""
-    line = " ".join(text[: 4 * TITLE_CHARS].split())
-    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1]}…"
-
-
-# Built once: for a statement of twenty columns that takes as long as the write.
-_LOOK: Final = sa.select(
-    sa.select(t.delegations.c.digest)
-    .where(t.delegations.c.id == sa.bindparam("new_id"))
-    .scalar_subquery()
-    .label("digest"),
-    sa.select(sa.func.count()).where(t.delegations.c.ended_at.is_(None)).scalar_subquery().label("open"),
-)
-_KEEP: Final = sa.insert(t.delegations).returning(*t.LISTED)
-
-
-def accept(connection: sa.Connection, new: New) -> tuple[DelegationInfo, bool]:
-    """Keep a delegation, and say whether it had been there before. In few statements: somebody waits for it."""
-    found = connection.execute(_LOOK, {"new_id": new.id}).one()
-    if found.digest is not None:
-        if found.digest != new.digest:
-            raise RequestIdTaken(
-                f"request id {new.work.request_id!r} came with other content before; make a new one"
-            )
-        return info(connection, new.id), True
-    if found.open >= OPEN_MAX:
-        raise QueueFull(f"{OPEN_MAX} delegations are open already; let some end, or cancel some")
-    row = connection.execute(_KEEP, _first_row(new)).one()
-    own = new.work.labels
-    if own:
-        labels = [{"delegation": new.id, "name": name, "value": value} for name, value in own.items()]
-        connection.execute(sa.insert(t.labels), labels)
-    _insert_event(connection, _accepted(new), FIRST_SEQ)
-    return t.info_of(row, own), False
-
-
-def _first_row(new: New) -> dict[str, object]:
-    task = new.work.task
-    text = task.text if isinstance(task, Goal) else task.subtasks[0].instruction
-    return {
-        "id": new.id,
-        "owner": new.owner,
-        "request_id": new.work.request_id,
-        "digest": new.digest,
-        "body": delegations.work_to_bytes(new.work),
-        "title": title_of(text),
-        "priority": new.work.priority.value,
-        "accepted_at": new.accepted_at,
-        "deadline": new.deadline,
-        "state": DelegationState.ACCEPTED.value,
-        "mode": Mode.AUTO.value,
-        "last_seq": FIRST_SEQ,
-        "result": "",
-        "orchestrator_tokens": 0,
-        "worker_tokens": 0,
-        "executor": new.executor,
-        "starts": 0,
-        "epoch": 0,
-    }
-
-
-def _accepted(new: New) -> Entry:
-    return Entry(new.id, "accepted", StateChanged(DelegationState.ACCEPTED), new.accepted_at)
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """What happened. Of two with the same *key* only the first is kept, and only the delegation's own *executor* may write."""
 
@@ -174,6 +87,12 @@ class Entry:
     happening: Happening
     at: float
     executor: str | None = None
+
+
+def title_of(text: str) -> str:
+    """Give the beginning of *text*, on one line, for lists."""
+    line = " ".join(text[: 4 * TITLE_CHARS].split())
+    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1]}…"
 
 
 def append(connection: sa.Connection, entry: Entry) -> bool:
@@ -192,13 +111,14 @@ def append(connection: sa.Connection, entry: Entry) -> bool:
     if connection.execute(is_there).scalar() is not None:
         return False
     seq = row.last_seq + 1
-    _insert_event(connection, entry, seq)
+    insert_event(connection, entry, seq)
     changes = {"last_seq": seq, **_changes(happening, entry.at)}
     connection.execute(sa.update(t.delegations).filter_by(id=delegation).values(**changes))
     return True
 
 
-def _insert_event(connection: sa.Connection, entry: Entry, seq: int) -> None:
+def insert_event(connection: sa.Connection, entry: Entry, seq: int) -> None:
+    """Write an event under the number *seq*."""
     body = delegated.happening_to_bytes(_shown(connection, entry.delegation, entry.happening))
     row = {"delegation": entry.delegation, "seq": seq, "key": entry.key, "at": entry.at, "body": body}
     connection.execute(sa.insert(t.events), row)

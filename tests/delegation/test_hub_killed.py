@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WORK = planned(asked(A, "one"), asked(B, "two"), asked(C, "three {a} {b}", A, B))
 PLACES = {
-    "before it is accepted": "hub.journal.rows:accept:after",
+    "before it is accepted": "hub.journal.accepting:accept:after",
     "accepted, before the answer": "hub.journal.journal:Journal.accept:after",
     "before it is placed": "hub.delegations.asking:Asker.ask:before:2",
     "a result, before it is kept": "hub.delegations.doing:Doer.do:after:2",

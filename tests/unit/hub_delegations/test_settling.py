@@ -13,10 +13,10 @@ from hub.delegations.delegations import Delegations
 from hub.delegations.desk import Desk
 from hub.delegations.settling import Settling
 from hub.dispatch.journey import Dispatch
+from hub.journal.accepting import New
 from hub.journal.formats import prepare
 from hub.journal.journal import Journal
 from hub.journal.opening import Opened
-from hub.journal.rows import New
 from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.store.database import Database

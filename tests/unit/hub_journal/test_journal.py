@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.journal.accepting import New
 from hub.journal.formats import prepare
 from hub.journal.journal import RETENTION_S, Journal
-from hub.journal.rows import New, Over, Query, Resolution, Taken, parked_key
+from hub.journal.rows import Over, Query, Resolution, Taken, parked_key
 from hub.store.database import Database
 from hubspoke.errors import RequestIdTaken, UnknownDelegation, WrongState
 from hubspoke.types import (
@@ -158,7 +159,7 @@ async def test_beginnings_are_counted_until_something_comes_of_them(journal: Jou
 
 
 async def test_beginnings_that_another_hub_counts_are_left_to_it(tmp_path: Path):
-    database = await Database.open_tables(tmp_path / "delegations.db", METADATA)
+    database = await Database.open_tables(tmp_path / "delegations.db", prepare)
     lost, leads = (Journal(database, hub, MovableClock()) for hub in ("box", "tower"))
     await lost.accept(NEW)
     await leads.adopt_dead()
