@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import sqlalchemy as sa
 
 from hub.store import moving, why
-from hub.store.hubs import lock_for_this_transaction
+from hub.store.hubs import STATE, lock_for_this_transaction
 from hub.store.server import CLOSE_S, hang_up, with_settings
 from hubspoke.errors import StoreFailed
 from hubspoke.logs import Seldom
@@ -128,7 +128,7 @@ def _prepare(connection: sa.Connection) -> None:
 
 
 def _be_alone(connection: sa.Connection) -> None:
-    connection.execute(lock_for_this_transaction("state"))
+    connection.execute(lock_for_this_transaction(STATE))
 
 
 def _engine_of(path: Path) -> sa.Engine:

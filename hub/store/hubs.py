@@ -23,10 +23,10 @@ SILENT_S: Final = 8.0
 FORGOTTEN_S: Final = 30 * 86_400.0
 """A hub that was not there for so long will not come back."""
 
+# Locks that no hub can have for its name: names have no spaces.
+STATE: Final = "state of the mesh"
 _LEAD: Final = "lead of the mesh"
-"""A lock that no hub can have for its name: names have no spaces."""
-
-_TABLES: Final = "tables"
+_TABLES: Final = "tables of the mesh"
 
 # The number of a lock has a sign in one place, and none in the other.
 _END_LEADER: Final = sa.text(

@@ -87,6 +87,18 @@ async def test_two_hubs_cannot_have_one_name(told: DatabaseConfig):
         pass
 
 
+@pytest.mark.parametrize("name", ["state", "tables", "lead"])
+async def test_a_hub_may_have_any_name(told: DatabaseConfig, tmp_path: Path, name: str):
+    """None of its locks is one that others wait for."""
+    async with (
+        asyncio.timeout(WAIT_S),
+        joined(told, name),
+        open_state(told, tmp_path / "state.db"),
+        joined(told, "another") as another,
+    ):
+        await another.wait()
+
+
 async def test_a_lead_whose_connection_is_ended_is_lost_to_whoever_is_faster(
     told: DatabaseConfig, server: Postgres
 ):
