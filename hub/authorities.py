@@ -114,6 +114,7 @@ class Authorities:
     ) -> tuple[AuthoritiesInfo, tuple[NodeName, ...]]:
         """Go on from *phase*, and say who was left behind; raise RotationRefused while nodes are not ready, unless *force*."""
         async with self._stepping:
+            self._require_alone()
             before = await self._at(kind, phase)
             after = _stepped(lambda: rotation.advance(before, self._clock.now()))
             nodes = (await asyncio.to_thread(self._told, before, self._calls())).nodes
@@ -132,6 +133,7 @@ class Authorities:
     async def roll_back(self, kind: Kind, phase: Phase, by: str) -> AuthoritiesInfo:
         """Turn round from *phase*; raise RotationRefused."""
         async with self._stepping:
+            self._require_alone()
             before = await self._at(kind, phase)
             after = _stepped(lambda: rotation.roll_back(before, self._clock.now()))
             await self._take(after, kind)
@@ -180,7 +182,7 @@ class Authorities:
         trust = await asyncio.to_thread(trust_of, self._files, self._clock, record)
         await self._certificate.show(trust.clients_pem)
         self._identities.trust(trust)
-        self._standing.took_over(record.generation)
+        self._standing.took_over(rotation.edition(record))
         facts: dict[str, str | int] = {
             "kind": kind.value,
             "phase": record.phase.value,

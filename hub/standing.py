@@ -14,6 +14,7 @@ from hub.store.ownership import owned
 from hub.store.server import server_url
 from hub.whereabouts import addresses_of
 from hubspoke import notify
+from pki import rotation
 from pki.hosts import machine_hosts
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ async def _watched() -> AsyncIterator[None]:
 @asynccontextmanager
 async def _joined(told: Configuration, files: HubFiles, clock: Clock) -> AsyncIterator[Lead]:
     name = files.load_identity().identity.name
-    generation = files.authorities.load_record().generation
-    lead = Lead(server_url(told.database), name, generation, clock)
+    edition = rotation.edition(files.authorities.load_record())
+    lead = Lead(server_url(told.database), name, edition, clock)
     async with AsyncExitStack() as leaving:
         leaving.push_async_callback(lead.close)
         await lead.join()

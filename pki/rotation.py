@@ -181,6 +181,14 @@ def in_use(record: Record) -> InUse:
     )
 
 
+def edition(record: Record) -> int:
+    """Count what was exchanged, so that of two hubs the one with old keys is known.
+
+    The generation alone is that of nodes, which hear nothing of a new issuer of hubs.
+    """
+    return record.generation + in_use(record).hub_issuer - 1
+
+
 def begin(record: Record, kind: Kind, now: datetime) -> Record:
     """Go into the first phase of *kind*; raise `NoSuchStep` while another exchange is under way."""
     if record.rotation is not None:

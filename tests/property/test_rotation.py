@@ -50,6 +50,19 @@ def test_a_generation_stands_for_one_set_of_roots_and_one_signer(steps: list[str
         assert seen[:2] == meaning[:2]
 
 
+@given(STEPS, st.sampled_from(Kind))
+def test_whatever_is_exchanged_makes_another_edition(steps: list[str], kind: Kind):
+    record = Record()
+    for step in steps:
+        record = stepped(record, step)
+    while record.phase is not Phase.STEADY:
+        record = stepped(record, "advance")
+    before, record = rotation.edition(record), stepped(record, kind)
+    while record.phase is not Phase.STEADY:
+        record = stepped(record, "advance")
+    assert rotation.edition(record) > before
+
+
 @given(STEPS)
 def test_the_way_to_the_end_is_never_longer_than_four_steps(steps: list[str]):
     record = Record()
