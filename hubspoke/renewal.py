@@ -76,14 +76,17 @@ async def keep_fresh(
     """Call *renew* whenever the certificate in use is due, and again with back-off until it succeeds; for ever.
 
     *renew* gets the next certificate and brings it into use. A hub that is away costs nothing but a log line. When there is
-    *news*, the hub is asked what it is.
+    *news*, the hub is asked what it is, until the certificate is due: asking may fail for as long as it likes.
     """
     while True:
-        asks = await _until_due(identity, clock, chance, news)
+        due_at = chance()
+        asks = await _until_due(identity, clock, due_at, chance, news)
         failures = 0
         while (fresh := await try_to_renew(identity, asks or renew, clock)) is None:
             failures += 1
             await asyncio.sleep(RETRY.delay_s(failures, chance))
+            if due_in_s(identity, clock.now(), due_at) == 0:
+                asks = None
         identity = fresh
 
 
@@ -103,10 +106,9 @@ async def try_to_renew(
 
 
 async def _until_due(
-    identity: StoredIdentity, clock: Clock, chance: Callable[[], float], news: News | None
+    identity: StoredIdentity, clock: Clock, due_at: float, chance: Callable[[], float], news: News | None
 ) -> Ask | None:
     """Wait until the certificate is due, or until there are news, in which case give whom to ask for them."""
-    due_at = chance()
     while (left_s := due_in_s(identity, clock.now(), due_at)) > 0:
         if news is None:
             await asyncio.sleep(min(left_s, SLEEP_S_MAX))

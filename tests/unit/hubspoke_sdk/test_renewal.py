@@ -9,10 +9,11 @@ from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
 from hubspoke.credentials import channel_credentials
 from hubspoke.errors import ProtocolViolation, Unreachable
-from hubspoke.renewal import due_in_s, keep_fresh
+from hubspoke.renewal import News, due_in_s, keep_fresh
 from pki.credential import StoredIdentity
 from pki.files import NodeFiles
 from pki.policy import check_csr
+from tests.fakes.clock import MovableClock
 from tests.fakes.hub import WAIT_S, FakeHub, MeshOnDisk, serve_mesh
 
 CLOCK = SystemClock()
@@ -69,6 +70,33 @@ async def test_a_failed_renewal_is_tried_again(old_app: NodeFiles):
     keeping = asyncio.create_task(keep_fresh(identity, fail, clock=CLOCK, chance=lambda: 0.0))
     for _ in range(3):
         await asyncio.wait_for(tries.get(), WAIT_S)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert keeping.cancelled()
+
+
+async def test_what_is_due_is_renewed_although_asking_for_news_goes_on_failing(app: NodeFiles):
+    clock, asked, renewals = MovableClock(), asyncio.Queue[None](), asyncio.Queue[None]()
+
+    async def ask() -> StoredIdentity:
+        asked.put_nowait(None)
+        raise ProtocolViolation("nothing that makes sense")
+
+    async def hang() -> StoredIdentity:
+        renewals.put_nowait(None)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    news = News(ask)
+    news.tell(0.0)
+    keeping = asyncio.create_task(
+        keep_fresh(app.load_identity(), hang, clock=clock, chance=lambda: 0.0, news=news)
+    )
+    for _ in range(3):
+        await asyncio.wait_for(asked.get(), WAIT_S)
+    assert renewals.empty()
+    clock.set_day(12 * 3_600.0)
+    await asyncio.wait_for(renewals.get(), WAIT_S)
     keeping.cancel()
     await asyncio.wait([keeping])
     assert keeping.cancelled()
