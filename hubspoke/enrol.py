@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -25,8 +26,8 @@ from hubspoke.errors import (
 )
 from hubspoke.wire import status, times
 from pki import bundle, keys, pem, policy
-from pki.address import parse_address
-from pki.errors import BadAddress, PkiError
+from pki.address import TOLD_MAX, parse_address
+from pki.errors import BadAddress, BadBundle, PkiError
 from pki.files import HubAddresses, NodeFiles
 from pki.tokens import JoinToken
 
@@ -51,10 +52,14 @@ APPROVAL_POLL_S: Final = 2.0
 """How often a machine asks whether an operator has approved it."""
 
 RENEW_TIMEOUT_S: Final = 10.0
-ADDRESSES_MAX: Final = 16
+
+KEPT_MAX: Final = 8
+"""Addresses of one port that a node keeps although no hub tells them any more."""
 
 # What gRPC says when TLS itself worked and the certificate did not: there is a server, but not this hub.
 _NOT_THE_HUB: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ async def renew(
 async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) -> bool:
     """Take over the roots that the hub has now, tell it so, and say whether it wants the certificate renewed.
 
-    Hubs that this node does not know are written down, for when this one is gone.
+    Where the hubs are is written down, for when this one is gone.
     """
     hub = IdentityServiceStub(channel)
     held = await asyncio.to_thread(files.load_generation)
@@ -155,8 +160,8 @@ async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) ->
             await hub.GetBundle(stored, timeout=RENEW_TIMEOUT_S)
     except grpc.aio.AioRpcError as failure:
         raise status.error_of(failure) from failure
-    if response.mesh_addresses and response.enrol_addresses:
-        told = HubAddresses(_addresses(response.mesh_addresses), _addresses(response.enrol_addresses))
+    told = HubAddresses(_usable(response.mesh_addresses), _usable(response.enrol_addresses))
+    if told.mesh and told.enrol:
         await asyncio.to_thread(_learn, files, told)
     return response.renew
 
@@ -164,16 +169,23 @@ async def catch_up(channel: grpc.aio.Channel, files: NodeFiles, clock: Clock) ->
 def _learn(files: NodeFiles, told: HubAddresses) -> None:
     if not files.hub.exists():
         return  # whoever says by hand where the hub is keeps to that
-    known = files.load_addresses()
+    try:
+        known = files.load_addresses()
+    except BadBundle as error:
+        log.warning("addresses of hubs damaged, and written anew", extra={"why": str(error)})
+        known = HubAddresses((), ())
     new = HubAddresses(together(known.mesh, told.mesh), together(known.enrol, told.enrol))
     if new != known:
         files.save_addresses(new)
 
 
 def together(known: Sequence[Address], told: Sequence[Address]) -> tuple[Address, ...]:
-    """Add what was *told* to what is *known*; of too many, those go that nobody has told."""
-    kept = [each for each in known if each not in told][: max(0, ADDRESSES_MAX - len(told))]
-    return tuple(each for each in dict.fromkeys((*known, *told)) if each in told or each in kept)
+    """Put what was *told* before what is *known* besides; of the latter, those go that were told the longest time ago.
+
+    Some stay: a hub may not know of every way that leads to it, and only this node knows which one it came by.
+    """
+    kept = [each for each in dict.fromkeys(known) if each not in told]
+    return (*told, *kept[:KEPT_MAX])
 
 
 async def adopted(
@@ -287,11 +299,20 @@ def _identity(chain_pem: bytes) -> Identity:
     return policy.identity_of(bundle.parse_chain(chain_pem).leaf)
 
 
-def _addresses(texts: Iterable[str]) -> tuple[Address, ...]:
-    try:
-        addresses = tuple(parse_address(text) for text in texts)
-    except BadAddress as error:
-        raise ProtocolViolation(f"the hub gave an address that is none: {error}") from error
-    if not 1 <= len(addresses) <= ADDRESSES_MAX:
-        raise ProtocolViolation(f"the hub gave {len(addresses)} addresses; 1 to {ADDRESSES_MAX} make sense")
+def _addresses(texts: Sequence[str]) -> tuple[Address, ...]:
+    if not (addresses := _usable(texts)):
+        raise ProtocolViolation(f"none of the {len(texts)} addresses that the hub gave can be used")
     return addresses
+
+
+def _usable(texts: Sequence[str]) -> tuple[Address, ...]:
+    """Give the addresses of *texts*, each once and no more than a hub tells; one that is none costs nothing but a log line."""
+    addresses: dict[Address, None] = {}
+    for text in texts[:TOLD_MAX]:
+        try:
+            addresses[parse_address(text)] = None
+        except BadAddress as error:
+            log.warning("address of a hub left out", extra={"why": str(error)})
+    if len(texts) > TOLD_MAX:
+        log.warning("addresses of hubs left out", extra={"told": len(texts), "taken": TOLD_MAX})
+    return tuple(addresses)

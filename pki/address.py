@@ -9,6 +9,9 @@ from pki.errors import BadAddress
 HOST_CHARS_MAX = 253
 PORT_MAX = 65_535
 
+TOLD_MAX = 16
+"""Addresses of one port that a hub tells, and a node takes."""
+
 Host = NewType("Host", str)
 """A DNS name in lower case, or an IP address in its canonical form without brackets."""
 
@@ -47,6 +50,11 @@ def parse_address(text: str) -> Address:
 def address(host: Host, port: int) -> Address:
     """Write *host* and *port* as one."""
     return Address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def host_of(reached: Address) -> Host:
+    """Give the host of an address."""
+    return Host(reached.rpartition(":")[0].strip("[]"))
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

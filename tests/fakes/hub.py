@@ -176,6 +176,7 @@ class FakeHub(
     ordered: list[Order] = field(default_factory=list)
     lists: int = 0
     joiner: Identity = LAPTOP
+    tells: Iterable[str] = ()
 
     def Infer(self, request, context):  # noqa: N802  # the proto names it
         self.asked.append(request)
@@ -238,7 +239,10 @@ class FakeHub(
 
     def GetBundle(self, request, _context):  # noqa: N802  # the proto names it
         return identity_pb.GetBundleResponse(
-            anchors=self._anchors(), bundle_generation=request.held_generation
+            anchors=self._anchors(),
+            bundle_generation=request.held_generation,
+            mesh_addresses=self.tells,
+            enrol_addresses=self.tells,
         )
 
     def Renew(self, request, context):  # noqa: N802  # the proto names it

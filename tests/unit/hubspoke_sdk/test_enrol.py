@@ -3,16 +3,18 @@ from pathlib import Path
 import pytest
 
 from hubspoke import enrol
+from hubspoke.channel import dial
 from hubspoke.clock import SystemClock
+from hubspoke.credentials import channel_credentials
 from hubspoke.enrol import join
 from hubspoke.errors import AlreadyEnrolled, InvalidRequest, Unauthenticated, Unreachable
-from pki.address import Address
+from pki.address import TOLD_MAX, Address
 from pki.authority_files import ROOT
 from pki.errors import BadToken, NotEnrolled
 from pki.files import NodeFiles
 from pki.identity import Identity, NodeName, Role
 from pki.tokens import JoinToken
-from tests.fakes.hub import NOWHERE, FakeHub, MeshOnDisk, make_mesh, serve_enrol
+from tests.fakes.hub import NOWHERE, FakeHub, MeshOnDisk, make_mesh, serve_enrol, serve_mesh
 
 
 def token_for(mesh: MeshOnDisk, *addresses: str) -> str:
@@ -126,12 +128,36 @@ def addresses(*names: str) -> tuple[Address, ...]:
     return tuple(Address(f"{name}:7443") for name in names)
 
 
-def test_what_a_node_knows_of_hubs_stays_first_and_what_it_is_told_is_added():
-    known, told = addresses("by-hand", "a"), addresses("a", "b")
-    assert enrol.together(known, told) == addresses("by-hand", "a", "b")
+def test_what_a_hub_tells_comes_first_in_its_order_and_the_rest_stays_behind_it():
+    known, told = addresses("by-hand", "a"), addresses("b", "a")
+    assert enrol.together(known, told) == addresses("b", "a", "by-hand")
     assert enrol.together(told, told) == told
 
 
-def test_of_too_many_addresses_those_go_that_no_hub_has_told():
-    old, told = addresses(*map(str, range(20))), addresses(*(f"n{number}" for number in range(14)))
-    assert enrol.together(old, told) == (*addresses("0", "1"), *told)
+def test_of_addresses_that_no_hub_tells_any_more_the_newest_stay():
+    known: tuple[Address, ...] = ()
+    for number in range(enrol.KEPT_MAX + 4):  # each time a hub that is somewhere else
+        known = enrol.together(known, addresses(f"n{number}"))
+    assert known == addresses(*(f"n{number}" for number in reversed(range(3, enrol.KEPT_MAX + 4))))
+
+
+async def caught_up(mesh: MeshOnDisk, app: NodeFiles, *tells: str) -> tuple[Address, ...]:
+    """Say where a node looks for the mesh after a hub has told it *tells*."""
+    with serve_mesh(FakeHub(mesh.hub, tells=tells)) as address:
+        anchors = app.load_anchors(now=SystemClock().now())
+        channel = await dial([address], channel_credentials(app.load_identity(), anchors))
+        async with channel:
+            await enrol.catch_up(channel, app, SystemClock())
+    return app.load_addresses().mesh
+
+
+async def test_addresses_that_cannot_be_used_are_left_out(mesh: MeshOnDisk, app: NodeFiles):
+    many = [f"n{number}:7443" for number in range(TOLD_MAX + 1)]
+    assert await caught_up(mesh, app, "no address", "box:7443") == ("box:7443", NOWHERE)
+    assert await caught_up(mesh, app, *many) == (*many[:-1], "box:7443", NOWHERE)
+    assert (await caught_up(mesh, app, "no address"))[:1] == ("n0:7443",)
+
+
+async def test_addresses_that_are_damaged_are_written_anew(mesh: MeshOnDisk, app: NodeFiles):
+    app.hub.write_text("{")
+    assert await caught_up(mesh, app, "box:7443") == ("box:7443",)

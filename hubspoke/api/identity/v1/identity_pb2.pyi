@@ -120,7 +120,7 @@ class GetBundleResponse(_message.Message):
     """The caller's certificate is of an issuer that is to go: it renews at once."""
     @_builtins.property
     def mesh_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Addresses of the mesh ports of all hubs as "host:port", best first; nodes add those that they do not know."""
+        """Addresses of the mesh ports of all hubs as "host:port", best first; nodes put them before those that they know."""
 
     @_builtins.property
     def enrol_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
