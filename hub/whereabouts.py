@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final
 
-from pki.address import address, parse_address
+from pki.address import TOLD_MAX, Host, address, host_of, parse_address
 from pki.files import HubAddresses
+from pki.hosts import LOOPBACK
 from pki.tokens import ADDRESSES_MAX
 
 if TYPE_CHECKING:
@@ -13,14 +15,11 @@ if TYPE_CHECKING:
 
     from hub.authorities import Standing
     from hub.store.hubs import HubRow
-    from pki.address import Address, Host
-
-TOLD_MAX: Final = 16
-"""Addresses of one port that nodes take."""
+    from pki.address import Address
 
 
 class Whereabouts:
-    """This hub's own addresses, best first, then those of the others."""
+    """This hub's own addresses, best first, then those of the others; of too many, the best ones of each."""
 
     def __init__(self, own: HubAddresses, standing: Standing) -> None:
         self.own = own
@@ -29,19 +28,52 @@ class Whereabouts:
     @property
     def mesh(self) -> tuple[Address, ...]:
         """Of the port for who has a certificate."""
-        return self._all(self.own.mesh, (hub.mesh for hub in self._known()))
+        return _hub_by_hub((self.own.mesh, *(_told(hub.mesh, self.own.mesh) for hub in self._known())))
 
     @property
     def enrol(self) -> tuple[Address, ...]:
         """Of the port for who wants one."""
-        return self._all(self.own.enrol, (hub.enrol for hub in self._known()))
+        return _hub_by_hub(self._all_enrol())
+
+    @property
+    def enrol_in_turn(self) -> tuple[Address, ...]:
+        """Of the same port, for whoever has room for a few: the best one of each hub, then each one's second."""
+        return _in_turn(self._all_enrol())
+
+    def _all_enrol(self) -> Sequence[Sequence[Address]]:
+        return (self.own.enrol, *(_told(hub.enrol, self.own.enrol) for hub in self._known()))
 
     def _known(self) -> Iterable[HubRow]:
-        return (hub for hub in self._standing.others if hub.may_come)
+        known = (hub for hub in self._standing.others if hub.may_come)
+        return sorted(known, key=lambda hub: not hub.is_there)
 
-    def _all(self, own: Sequence[Address], others: Iterable[Sequence[str]]) -> tuple[Address, ...]:
-        more = (parse_address(text) for texts in others for text in texts)
-        return tuple(dict.fromkeys((*own, *more)))[:TOLD_MAX]
+
+def _told(texts: Iterable[str], own: Iterable[Address]) -> tuple[Address, ...]:
+    """Give what nodes are told of the addresses of a hub besides the one that has *own*.
+
+    A machine's name for itself leads everywhere else to another machine, so it is told of a hub on the same machine, or of one
+    that has no other name.
+    """
+    addresses = tuple(parse_address(text) for text in texts)
+    hosts, own_hosts = _hosts(addresses), _hosts(own)
+    if not hosts or not own_hosts or hosts & own_hosts:
+        return addresses
+    return tuple(each for each in addresses if host_of(each) in hosts)
+
+
+def _hosts(addresses: Iterable[Address]) -> set[Host]:
+    """Give the names that lead to a machine from elsewhere."""
+    return {host_of(each) for each in addresses}.difference(map(Host, LOOPBACK))
+
+
+def _in_turn(hubs: Iterable[Sequence[Address]]) -> tuple[Address, ...]:
+    turns = chain.from_iterable(zip_longest(*hubs))
+    return tuple(dict.fromkeys(each for each in turns if each is not None))[:TOLD_MAX]
+
+
+def _hub_by_hub(hubs: Sequence[Sequence[Address]]) -> tuple[Address, ...]:
+    chosen = frozenset(_in_turn(hubs))
+    return tuple(dict.fromkeys(each for each in chain.from_iterable(hubs) if each in chosen))
 
 
 def addresses_of(hosts: Sequence[Host], mesh_port: int, enrol_port: int) -> HubAddresses:

@@ -59,7 +59,8 @@ class AdminService(rpc.AdminServiceServicer):
             lifetime=times.span(request.lifetime) if request.HasField("lifetime") else None,
             needs_approval=request.needs_approval,
         )
-        token = await self._admissions.create_token(plan, self._whereabouts.enrol, caller().identity.name)
+        addresses = self._whereabouts.enrol_in_turn
+        token = await self._admissions.create_token(plan, addresses, caller().identity.name)
         return pb.CreateJoinTokenResponse(token=token.text, expires_at=times.timestamp(token.expires_at))
 
     def _status(self, spoke: Spoke) -> SpokeStatus:
