@@ -98,7 +98,8 @@ class Admissions:
         """Make a one-use token for an admin; raise InvalidRequest or AlreadyEnrolled when that cannot be."""
         if plan.role is Role.HUB:
             raise InvalidRequest(
-                "a token can make a spoke, an app or an admin; hubs are made by `hubspoke pki init`"
+                "a token can make a spoke, an app or an admin; hubs are made by `hubspoke pki init` and "
+                "`hubspoke pki add-hub`"
             )
         lifetime = TOKEN_LIFETIME_DEFAULT if plan.lifetime is None else plan.lifetime
         if not timedelta(0) < lifetime <= TOKEN_LIFETIME_MAX:

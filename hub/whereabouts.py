@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pki.address import TOLD_MAX, Host, address, host_of, parse_address
 from pki.files import HubAddresses
