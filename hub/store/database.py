@@ -60,7 +60,9 @@ class Database:
         limited = with_settings(url, {"lock_timeout": int(LOCK_TIMEOUT_S * 1_000)})
         engine = sa.create_engine(limited, pool_pre_ping=True)
         sa.event.listen(engine, "begin", _be_alone)
-        return await cls._made(engine, partial(moving.prepare, SCHEMA, METADATA, file))
+        shared = await cls._made(engine, partial(moving.prepare, SCHEMA, METADATA, file))
+        await asyncio.to_thread(moving.put_away, file)
+        return shared
 
     @classmethod
     async def open_tables(cls, path: Path, prepare: Callable[[sa.Connection], None]) -> Self:

@@ -17,6 +17,7 @@ from hub.store.accepts import AcceptStore
 from hub.store.hubs import HubRow
 from hub.store.lead import SURE_S, KeysOfBefore, Lead, LeadLost, Silence
 from hub.store.mesh import Store
+from hub.store.moving import away
 from hub.store.nodes import Certified, NodeStore
 from hub.store.server import server_url
 from hub.store.state import open_state
@@ -191,6 +192,39 @@ async def test_what_a_hub_has_kept_in_a_file_moves_into_the_server_once(told: Da
         await store.save_speeds({(SpokeId("den"), key): Speed(4.0, 5.0, 6.0)})
     async with open_state(told, file) as database:
         assert await Store(database).speeds(SpokeId("den")) == {key: Speed(4.0, 5.0, 6.0)}
+
+
+async def test_a_file_moves_though_another_hub_has_opened_the_database_first(
+    told: DatabaseConfig, tmp_path: Path
+):
+    file, key = tmp_path / "state.db", ModelKey("sha256:aa")
+    async with open_state(DatabaseConfig(), file) as database:
+        await Store(database).save_speeds({(SpokeId("den"), key): Speed(1.0, 2.0, 3.0)})
+    copied = file.read_bytes()
+    async with open_state(told, tmp_path / "other" / "state.db"):
+        pass
+    async with open_state(told, file) as database:
+        assert await Store(database).speeds(SpokeId("den")) == {key: Speed(1.0, 2.0, 3.0)}
+    assert not file.exists()
+    with pytest.raises(StoreFailed, match="url names none"):
+        async with open_state(DatabaseConfig(), file):
+            pass
+    file.write_bytes(copied)  # a hub that has a mesh of its own
+    with pytest.raises(StoreFailed, match="so does the shared database"):
+        async with open_state(told, file):
+            pass
+
+
+async def test_a_file_that_was_moved_when_the_hub_went_down_is_put_away(told: DatabaseConfig, tmp_path: Path):
+    file = tmp_path / "state.db"
+    async with open_state(DatabaseConfig(), file) as database:
+        await Store(database).save_speeds({(SpokeId("den"), ModelKey("sha256:aa")): Speed(1.0, 2.0, 3.0)})
+    async with open_state(told, file):
+        pass
+    away(file).rename(file)
+    async with open_state(told, file):
+        assert away(file).exists()
+        assert not file.exists()
 
 
 async def test_how_models_did_is_known_to_the_hub_that_takes_over(told: DatabaseConfig, tmp_path: Path):
