@@ -31,10 +31,16 @@ class Cable:
         self._is_whole.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
-        await self._is_whole.wait()
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
-        await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
+        """Carry one connection. At its end nothing waits to be sent: a closed end that waits outlives its loop."""
+        try:
+            await self._is_whole.wait()
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+            try:
+                await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
+            finally:
+                there_writer.transport.abort()
+        finally:
+            writer.transport.abort()
 
     async def _carry(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         try:
