@@ -12,6 +12,7 @@ PkiError
 ├── WeakPassphrase      too short to protect a key that leaves the machine
 ├── IssuerExpired       the certificate that should sign is over
 ├── NoSuchStep          an exchange of authorities cannot go on like that
+├── KeysOfBefore        the mesh's authorities were exchanged since these were copied
 ├── RootKeyMissing      the root's key is not where it is looked for
 ├── PeerRefused         a certificate that TLS accepts and the mesh does not
 ├── UnsafeKeyFile       others could read or replace the key
@@ -103,6 +104,12 @@ class NoSuchStep(PkiError):
     """An exchange of authorities cannot go on like that from where it is."""
 
     remedy = "`hubspoke pki status` shows what is under way"
+
+
+class KeysOfBefore(PkiError):
+    """The authorities in this hub's directory are not the mesh's any more."""
+
+    remedy = "make new keys for this hub with `hubspoke pki add-hub`"
 
 
 class RootKeyMissing(PkiError):

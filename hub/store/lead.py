@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from hub.store.hubs import HubRow, NameTaken, Seat
 from hub.store.server import CLOSE_S, refusal, why
 from hubspoke.errors import InvalidRequest, StoreFailed
-from pki.errors import PkiError
+from pki.errors import KeysOfBefore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,12 +51,6 @@ NAME_S: Final = 15.0
 
 class LeadLost(Exception):
     """Another hub has the lead, or may have: this one lets go of everything, and stands by."""
-
-
-class KeysOfBefore(PkiError):
-    """The authorities in this hub's directory are not the mesh's any more."""
-
-    remedy = "make new keys for this hub with `hubspoke pki add-hub`"
 
 
 class Lead:

@@ -10,7 +10,7 @@ from hub.delegations.doing import Doer
 from hub.delegations.ledger import Ledger
 from hub.delegations.orchestrating import Orchestrator
 from hub.delegations.settling import Settling
-from hub.journal import formats, rows
+from hub.journal import accepting, formats
 from hub.journal.journal import Journal
 from hubspoke.clock import SystemClock
 from tests.chaos.points import Point, arm
@@ -34,7 +34,7 @@ def hub_points() -> dict[str, Point]:
         return not any(getattr(arg, "key", "").endswith(("/plan/0", "/merge/0", "-0/0")) for arg in args)
 
     return {
-        "accepting": Point(rows, "accept"),
+        "accepting": Point(accepting, "accept"),
         "accepted": Point(Journal, "accept"),
         "planned": Point(Orchestrator, "plan"),
         "placed": Point(Ledger, "happened", holds=keyed("/running/")),

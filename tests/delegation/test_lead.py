@@ -15,7 +15,7 @@ from hub.core.delegation.accepts import Accepts, Kind, reviewed
 from hub.core.types import Speed
 from hub.store.accepts import AcceptStore
 from hub.store.hubs import HubRow
-from hub.store.lead import SURE_S, KeysOfBefore, Lead, LeadLost, Silence
+from hub.store.lead import SURE_S, Lead, LeadLost, Silence
 from hub.store.mesh import Store
 from hub.store.moving import away
 from hub.store.nodes import Certified, NodeStore
@@ -24,7 +24,7 @@ from hub.store.state import open_state
 from hubspoke.clock import SystemClock
 from hubspoke.errors import InvalidRequest, StoreFailed
 from hubspoke.types import ModelKey, SpokeId
-from pki.errors import UnsafeKeyFile
+from pki.errors import KeysOfBefore, UnsafeKeyFile
 from pki.identity import Identity, NodeName, Role
 from tests.fakes.cable import cable
 from tests.fakes.pauses import pause
