@@ -101,9 +101,13 @@ class AuthorityFiles:
                 raise BadBundle("there is more than one certificate")
         return certificate
 
+    @property
+    def _record(self) -> Path:
+        return self.directory / "rotation.json"
+
     def load_record(self) -> Record:
         """Read which authorities are in use, and how far an exchange has come."""
-        path = self.directory / "rotation.json"
+        path = self._record
         with suppress(FileNotFoundError), naming(path, missing_is_bad=False):
             return _parse_record(disk.read_public(path))
         return Record()
@@ -111,7 +115,7 @@ class AuthorityFiles:
     def save_record(self, record: Record) -> None:
         """Replace what `load_record` reads: the one moment in which an exchange goes on."""
         text = json.dumps(asdict(record), indent=2, default=datetime.isoformat) + "\n"
-        disk.replace(self.directory / "rotation.json", text.encode(), mode=disk.PUBLIC_MODE)
+        disk.replace(self._record, text.encode(), mode=disk.PUBLIC_MODE)
 
     def remove_unused(self, record: Record, left: Numbers | None = None) -> None:
         """Remove the authorities before those of *record*, and those of *left*, which it has turned away from."""
@@ -133,13 +137,14 @@ class AuthorityFiles:
             os.close(descriptor)
 
     def copy_to(self, directory: Path) -> None:
-        """Write all that a hub needs into *directory*, which is new: everything but the keys of roots."""
-        public = [path for path in self.directory.iterdir() if path.suffix in {".pem", ".json"}]
-        for path in public:
+        """Write all that a hub needs into *directory*, which is new: what is in use between exchanges, but no key of a root."""
+        used = _by_name(self.load_record().old)
+        others = [path for path in (self._record, self.directory / f"{ADMIN}.pem") if path.exists()]
+        for path in (*(self.certificate(name, number) for name, number in used.items()), *others):
             disk.create(directory / path.name, disk.read_public(path), mode=disk.PUBLIC_MODE)
         for name in (HUB_ISSUING, NODE_ISSUING):
-            for path in self.directory.glob(f"{name}*.key"):
-                disk.create(directory / path.name, disk.read_secret(path), mode=disk.SECRET_MODE)
+            key = self.key(name, used[name])
+            disk.create(directory / key.name, disk.read_secret(key), mode=disk.SECRET_MODE)
 
     def save_admin(self, chain: Chain) -> None:
         """Write whom the hub is to know from the start."""

@@ -103,16 +103,23 @@ def add_hub(
     if other.directory.exists():
         raise AlreadyInitialised(f"there is a {other.directory}")
     if hub.load_identity().identity.name == hub_id:
-        raise BadIdentity(f"{hub_id} is this hub's own name")
+        raise BadIdentity(f"{hub_id} is this hub's own name: give the other one another")
+    with hub.authorities.alone():
+        own = _write_hub(hub, other, hub_id, hosts, now)
+    return StoredIdentity.of(own)
+
+
+def _write_hub(
+    hub: HubFiles, other: HubFiles, hub_id: NodeName, hosts: Sequence[Host], now: datetime
+) -> Credential:
     record = hub.authorities.load_record()
     if record.rotation is not None:
         raise NoSuchStep(
-            f"{record.rotation.kind} is being exchanged, and the other hub would not hear how that ends"
+            f"{record.rotation.kind} is being exchanged, and the other hub would not hear how that ends: finish it first"
         )
     issuer = hub.authorities.load_hub_issuer()
     own = _hub_credential(issuer, hub_id, now=now, lifetime=profiles.LEAF_LIFETIME)
     gateway = _gateway_credential(issuer, hosts, now=now, lifetime=profiles.GATEWAY_LIFETIME)
-
     disk.make_directory(other.directory)
     staged = other.directory / ".pki.new"
     disk.make_directory(staged)
@@ -123,7 +130,7 @@ def add_hub(
     staged.rename(other.authorities.directory)
     disk.sync_directory(other.directory)
     other.save_anchors()
-    return StoredIdentity.of(own)
+    return own
 
 
 def renew_hub(

@@ -52,6 +52,15 @@ def test_it_gets_what_signs_but_never_the_root_s_key(hub: HubFiles, tmp_path: Pa
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_it_gets_nothing_of_an_exchange_that_is_only_prepared(hub: HubFiles, tmp_path: Path):
+    there = {path.name for path in hub.authorities.directory.iterdir()}
+    prepare(hub.authorities, Kind.ROOT, RootKey(None), now=NOW)
+    assert {path.name for path in hub.authorities.directory.iterdir()} > there
+    other = HubFiles(tmp_path / "tower" / "hub")
+    add_hub(hub, other, TOWER, HOSTS, now=NOW)
+    assert {path.name for path in other.authorities.directory.iterdir()} <= there
+
+
 def test_nothing_is_overwritten_and_no_name_is_there_twice(hub: HubFiles, tmp_path: Path):
     other = HubFiles(tmp_path / "tower" / "hub")
     with pytest.raises(BadIdentity):
