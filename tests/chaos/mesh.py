@@ -19,6 +19,7 @@ from tests.chaos import checks
 from tests.chaos.engine import BOSS, DIARY, SLOTS, WORKER
 from tests.chaos.points import DIRECTORY, order
 from tests.chaos.processes import POLL_S, WAIT_S, Program, listening, until
+from tests.chaos.works import MIDDLE
 from tests.fakes.hub import make_mesh
 from tests.fakes.pauses import pause
 from tests.fakes.ports import free_ports
@@ -222,12 +223,12 @@ class Watching:
     def __init__(self, client: MeshClient, delegation: DelegationId) -> None:
         self.events: list[DelegationEvent] = []
         self._client = client
-        self._delegation = delegation
+        self.delegation = delegation
 
     async def to_the_end(self, wait_s: float = 2 * WAIT_S) -> StateChanged:
         """Watch until it has ended, and give how."""
         async with asyncio.timeout(wait_s):
-            async for event in self._client.delegations.watch(self._delegation):
+            async for event in self._client.delegations.watch(self.delegation):
                 self.events.append(event)
         last = self.events[-1].happening
         assert isinstance(last, StateChanged)
@@ -256,3 +257,13 @@ async def hand_over(client: MeshClient, work: Work) -> DelegationInfo:
                 return await client.delegations.hand_over(work)
             except Unreachable:
                 await pause(POLL_S)
+
+
+async def half_done(
+    mesh: ChaosMesh, client: MeshClient, work: Work
+) -> tuple[Watching, asyncio.Task[StateChanged]]:
+    """Hand over *work*, a diamond whose gate is shut, and give who watches it, and its end, once its middle has begun."""
+    watching = Watching(client, (await hand_over(client, work)).id)
+    ending = asyncio.create_task(watching.to_the_end())
+    await mesh.has_begun(*MIDDLE)
+    return watching, ending

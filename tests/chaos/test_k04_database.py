@@ -12,8 +12,8 @@ from hub.delegations.delegations import id_of
 from hubspoke.errors import StoreFailed, UnknownDelegation
 from hubspoke.types import DelegationId, DelegationState
 from tests.chaos import checks
-from tests.chaos.mesh import Watching, asked, hand_over
-from tests.chaos.works import Part, diamond, planned, result_of
+from tests.chaos.mesh import Watching, asked, half_done, hand_over
+from tests.chaos.works import MIDDLE, Part, diamond, planned, result_of
 from tests.fakes.pauses import pause
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
         await mesh.has_begun("m0", "m1", "m2", "m3")
         await asyncio.to_thread(server.stop)
         mesh.open("go")
-        await mesh.has_finished("m0", "m1", "m2", "m3")
+        await mesh.has_finished(*MIDDLE)
         with pytest.raises(StoreFailed, match=r"cannot be reached.*ask again"):
             await client.delegations.hand_over(refused)
         assert await asked(client) == "a(b)"
@@ -72,15 +72,12 @@ async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
 async def test_a_journal_that_is_locked_for_a_backup_holds_work_up(mesh: ChaosMesh):
     parts = diamond("gate=go")
     async with mesh.app() as client:
-        info = await hand_over(client, planned(*parts))
-        watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end())
-        await mesh.has_begun("m0", "m1", "m2", "m3")
+        watching, ending = await half_done(mesh, client, planned(*parts))
         locks = [sqlite3.connect(path, isolation_level=None) for path in mesh.journals]
         for lock in locks:
             lock.execute("BEGIN IMMEDIATE")
         mesh.open("go")
-        await mesh.has_finished("m0", "m1", "m2", "m3")
+        await mesh.has_finished(*MIDDLE)
         await pause(7)  # longer than the five seconds that a write waits
         for lock in locks:
             lock.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ from hubspoke.errors import StoreFailed
 from hubspoke.types import DelegationState
 from tests.chaos import checks
 from tests.chaos.conftest import end
-from tests.chaos.mesh import ChaosMesh, Watching, asked, hand_over
-from tests.chaos.works import Part, diamond, planned, result_of
+from tests.chaos.mesh import ChaosMesh, Watching, asked, half_done, hand_over
+from tests.chaos.works import MIDDLE, Part, diamond, planned, result_of
 from tests.fakes.disks import small_disk
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fakes.disks import Disk
-
-MIDDLE = ("m0", "m1", "m2", "m3")
 
 
 @pytest.fixture
@@ -53,17 +50,14 @@ async def mesh(disk: Disk) -> AsyncIterator[ChaosMesh]:
 async def test_a_full_disk_holds_work_up_until_there_is_room_again(mesh: ChaosMesh, disk: Disk):
     parts, refused = diamond("gate=go"), planned(Part("refused"))
     async with mesh.app() as client:
-        info = await hand_over(client, planned(*parts))
-        watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end())
-        await mesh.has_begun(*MIDDLE)
+        watching, ending = await half_done(mesh, client, planned(*parts))
         disk.fill()
         mesh.open("go")
         await mesh.has_finished(*MIDDLE)
         with pytest.raises(StoreFailed, match=r"full.*make room"):
             await client.delegations.hand_over(refused)
         assert await asked(client) == "a(b)"
-        assert (await client.delegations.get(info.id)).state is DelegationState.RUNNING
+        assert (await client.delegations.get(watching.delegation)).state is DelegationState.RUNNING
         disk.free()
         last = await ending
         late = await hand_over(client, refused)
@@ -80,10 +74,7 @@ async def test_a_disk_that_fails_holds_work_up_until_the_hub_is_started_on_a_goo
 ):
     parts, refused = diamond("gate=go"), planned(Part("refused"))
     async with mesh.app() as client:
-        info = await hand_over(client, planned(*parts))
-        watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end())
-        await mesh.has_begun(*MIDDLE)
+        watching, ending = await half_done(mesh, client, planned(*parts))
         disk.fail()
         mesh.open("go")
         await mesh.has_finished(*MIDDLE)

@@ -63,6 +63,10 @@ def result_of(*parts: Part) -> str:
     return "\n".join(output for name, output in outputs.items() if name not in needed)
 
 
+MIDDLE = tuple(f"m{number}" for number in range(4))
+"""The parts of a diamond that run side by side."""
+
+
 def diamond(orders: str = "", *, width: int = 4) -> tuple[Part, ...]:
     """Give one part that all others need, *width* side by side, which obey *orders*, and one that needs them all."""
     middle = tuple(Part(f"m{number}", ("first",), orders) for number in range(width))
