@@ -10,6 +10,7 @@ import msgspec
 from hubspoke.errors import InvalidRequest, Unsupported
 from hubspoke.schemas import fault_of
 from hubspoke.types import Calling, Effort
+from spoke.engines.openai.dates import with_real_dates
 from spoke.engines.openai.turns import turns
 from spoke.engines.schema_cost import ENUM_MAX, PROPERTIES_MAX, REPEATS_MAX, Intricate, refuse_large
 
@@ -60,7 +61,7 @@ def streamed(model: str, request: Request, dialect: Dialect) -> Call:
         return Call(COMPLETION_PATH, body | {"prompt": request.prompt} | _prompt_format(request, dialect))
     body["messages"] = turns(request.messages, dialect)
     if request.format is not None:
-        body[_IN_CHATS] = _format(request.format)
+        body[_IN_CHATS] = _format(request.format, dialect)
     return Call(CHAT_PATH, body | _tools(request, dialect) | _thinking(request.thinking, dialect))
 
 
@@ -90,10 +91,10 @@ def _sampling(sampling: Sampling, dialect: Dialect) -> dict[str, Json]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _format(wanted: JsonFormat) -> dict[str, Json]:
+def _format(wanted: JsonFormat, dialect: Dialect) -> dict[str, Json]:
     if not wanted.schema:
         return {"type": "json_object"}
-    schema = _parsed(wanted.schema)
+    schema = _kept(wanted.schema, dialect)
     return {"type": "json_schema", "json_schema": {"name": SCHEMA_NAME, "schema": schema, "strict": True}}
 
 
@@ -103,8 +104,8 @@ def _prompt_format(request: Request, dialect: Dialect) -> dict[str, Json]:
     if not dialect.prompt_schema:
         raise Unsupported("the engine keeps to a format in conversations alone, and not after a raw prompt")
     if dialect.prompt_schema == _IN_CHATS:
-        return {_IN_CHATS: _format(request.format)}
-    return {dialect.prompt_schema: _parsed(request.format.schema or _ANY_OBJECT)}
+        return {_IN_CHATS: _format(request.format, dialect)}
+    return {dialect.prompt_schema: _kept(request.format.schema or _ANY_OBJECT, dialect)}
 
 
 def _tools(request: Request, dialect: Dialect) -> dict[str, Json]:
@@ -139,6 +140,12 @@ def _thinking(effort: Effort | None, dialect: Dialect) -> dict[str, Json]:
     thinks = effort is not Effort.NONE
     switched: dict[str, Json] = {"chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks}}
     return {**switched, "reasoning_effort": effort.value} if thinks else switched
+
+
+def _kept(schema: str, dialect: Dialect) -> Json:
+    """Give *schema* in words that the server keeps to."""
+    parsed = _parsed(schema)
+    return with_real_dates(parsed) if dialect.wants_dates_as_patterns else parsed
 
 
 def _parsed(schema: str) -> Json:

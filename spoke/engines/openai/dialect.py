@@ -24,6 +24,8 @@ class Dialect:
     """Whether it only tells which stop text ended an answer when it is asked to tell everything."""
     takes_template_kwargs: bool = True
     """Whether thinking is switched for the chat template, and not by the API's `reasoning_effort` alone."""
+    wants_dates_as_patterns: bool = False
+    """Whether it takes a `format` of dates for less than it says."""
 
 
 LLAMA_CPP: Final = Dialect(
@@ -32,6 +34,7 @@ LLAMA_CPP: Final = Dialect(
     prompt_schema="json_schema",
     thoughts="reasoning_content",
     tells_stop_when_verbose=True,
+    wants_dates_as_patterns=True,
 )
 VLLM: Final = Dialect(
     repeat_penalty="repetition_penalty", prompt_schema="response_format", thoughts="reasoning"
