@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hub.delegations.asking import Asker
 from hub.delegations.delegations import Delegations
 from hub.delegations.desk import Desk
+from hub.delegations.run import run
 from hub.delegations.settling import Settling
 from hub.dispatch.journey import Dispatch
 from hub.journal.accepting import New
@@ -20,7 +21,7 @@ from hub.journal.opening import Opened
 from hub.relay.held import HeldTasks
 from hub.relay.sessions import Sessions
 from hub.store.database import Database
-from hubspoke.types import DelegationId, Goal, HeldTask, SpokeId, Task, TaskKey, Work
+from hubspoke.types import DelegationId, DelegationState, Goal, HeldTask, SpokeId, Task, TaskKey, Work
 from tests.fakes.clock import MovableClock
 from tests.fakes.real_hub import an_inventory
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from hub.journal.journal import Step
     from hub.relay.outbox import Outbox
     from hub.relay.sessions import Reply
 
@@ -47,9 +49,9 @@ class Ground:
         self.settling = Settling(journal, self.held)
         self.held.on_brought(self.settling.brought)
         asker = Asker(Dispatch(self.sessions, clock), self.sessions, self.held, clock)
-        desk = Desk(journal, asker, self.settling, self.sessions, clock, ())
+        self.desk = Desk(journal, asker, self.settling, self.sessions, clock, ())
         steps = sa.URL.create("sqlite", database=":memory:")  # nothing is run
-        self.delegations = Delegations(desk, Opened(journal, steps, is_shared=False))
+        self.delegations = Delegations(self.desk, Opened(journal, steps, is_shared=False))
 
     def connect(self, spoke: SpokeId, *held: HeldTask) -> Outbox[Reply]:
         """Let *spoke* come with what it holds, and give what it is told."""
@@ -59,6 +61,13 @@ class Ground:
         words = self.sessions.heartbeat(spoke, session)
         self.held.brought(spoke, session, held)
         return words
+
+
+class NoSteps:
+    """What nothing is done with."""
+
+    def reserve(self, name: str) -> Step:
+        raise AssertionError(f"{name} was to be done")
 
 
 async def settled(words: Outbox[Reply]) -> tuple[TaskKey, ...]:
@@ -98,3 +107,12 @@ async def test_what_is_cancelled_while_it_runs_is_wanted_from_nobody(ground: Gro
     await ground.delegations.cancel(D, None)
     await ground.settling.look()
     assert (await settled(den), await settled(attic)) == ((KEY,), (KEY,))
+
+
+async def test_what_is_cancelled_as_soon_as_it_is_accepted_is_never_begun(ground: Ground):
+    assert (await ground.delegations.get(D, None)).state is DelegationState.ACCEPTED
+    states = [(await ground.delegations.cancel(D, None)).state for _ in range(2)]
+    await run(ground.desk, D, NoSteps())
+    events = [event async for event in ground.delegations.watch(D, None, 1)]
+    assert {*states, (await ground.delegations.get(D, None)).state} == {DelegationState.CANCELLED}
+    assert [event.seq for event in events] == [1, 2]
