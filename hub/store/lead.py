@@ -186,9 +186,8 @@ class Lead:
         await self._beat()
 
     async def _beat(self) -> None:
-        asked_at = (
-            self._clock.monotonic()
-        )  # the others count from when the server heard it, not from its answer
+        # The others count from when the server heard it, not from its answer.
+        asked_at = self._clock.monotonic()
         self._others = await self._in_thread(lambda: self._seat.beat(self._own))
         self._beaten_at = asked_at
         if self._is_away:
