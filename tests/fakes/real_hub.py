@@ -163,11 +163,13 @@ class RealHub:
         self, files: NodeFiles, *models: Model, slots: int = 2, offer: bool = True
     ) -> AsyncIterator[ScriptedSpoke]:
         """Connect a spoke that has joined before."""
+        name = files.load_identity().identity.name
         async with ScriptedSpoke(await self.channel(files)) as spoke:
             await spoke.register(an_inventory(*(models or (a_model(),))), max(slots, 1))
             await spoke.beat()
             for number in range(slots):
                 await spoke.open(number, offer=offer)
+            await self.has_spoke(lambda listed: (listed.name, listed.slots) == (name, slots))
             yield spoke
 
 
@@ -232,6 +234,22 @@ class ScriptedSlot:
 
     def __init__(self, call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]) -> None:
         self.call = call
+        self._reading: asyncio.Task[object] | None = None
+
+    def reading(self) -> asyncio.Task[object]:
+        """Give the one read that is under way: to give one up would end the stream."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self.call.read())
+        return self._reading
+
+    async def read(self) -> object:
+        """Wait for the next message, or for the end of the stream."""
+        reading = self.reading()
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            if reading.done():
+                self._reading = None
 
     async def say(self, **message: object) -> None:
         """Send one message, named as in the contract."""
@@ -276,7 +294,7 @@ class ScriptedSlot:
 
     async def _next(self, what: str) -> pb.WorkResponse:
         async with asyncio.timeout(WAIT_S):
-            message = await self.call.read()
+            message = await self.read()
         assert isinstance(message, pb.WorkResponse), "the stream has ended"
         assert message.WhichOneof("message") == what
         return message
@@ -329,6 +347,14 @@ class ScriptedSpoke:
             response = await self.beats.read()
         assert isinstance(response, pb.HeartbeatResponse), "the stream has ended"
         return response
+
+    async def assigned(self) -> tuple[ScriptedSlot, pb.Assignment]:
+        """Wait for work on any slot: which of them gets it is the hub's affair."""
+        readings = {slot.reading(): slot for slot in self.slots}
+        done, _ = await asyncio.wait(readings, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        assert done, "no slot was given work"
+        slot = readings[done.pop()]
+        return slot, await slot.assignment()
 
     async def open(self, number: int, *, offer: bool = True) -> ScriptedSlot:
         """Open a slot."""

@@ -21,7 +21,7 @@ from tests.fakes.real_hub import OTHER_DIGEST, WAIT_S, a_model, an_inventory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hubspoke.types import Model, SpokeStatus
+    from hubspoke.types import SpokeStatus
     from tests.fakes.real_hub import RealHub, ScriptedSlot, ScriptedSpoke
 
 HELLO = Request("tiny", (Message(Speaker.USER, "hello"),))
@@ -65,7 +65,7 @@ async def test_a_goodbye_is_told_apart_from_a_loss(hub: RealHub) -> None:
         torn.beats.cancel()
         assert await polite.beats.read() is grpc.aio.EOF
         async with ends_with(SessionReplaced):
-            await torn.slots[0].call.read()
+            await torn.slots[0].read()
         assert (await status_of(hub, "polite")).state is SpokeState.LEFT
         assert (await status_of(hub, "torn")).state is SpokeState.LOST
 
@@ -73,31 +73,20 @@ async def test_a_goodbye_is_told_apart_from_a_loss(hub: RealHub) -> None:
 async def test_the_end_of_an_answer_that_a_goodbye_has_overtaken_is_not_lost(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", slots=2) as den:
         asked = asyncio.create_task(app.answer(HELLO))
-        slot = den.slots[1]  # the one that was idle last
-        assignment = await slot.assignment()
+        slot, assignment = await den.assigned()
         await den.beat(goodbye=pb.Goodbye(why="going home"))
         assert await den.beats.read() is grpc.aio.EOF
         await slot.delta(assignment.attempt, "to the end")
         await slot.last(assignment.attempt)
         assert (await asked).text == "to the end"
         await slot.call.done_writing()
-        assert await slot.call.read() is grpc.aio.EOF
-
-
-async def opened(hub: RealHub, den: ScriptedSpoke, *models: Model) -> tuple[ScriptedSlot, ScriptedSlot]:
-    """Register two slots, and open one after the other: the hub gives work to the one that was idle last."""
-    await den.register(an_inventory(*models), 2)
-    await den.beat()
-    first = await den.open(0)
-    await hub.is_listed("den", 1)
-    return first, await den.open(1)
+        assert await slot.read() is grpc.aio.EOF
 
 
 async def test_a_draining_spoke_ends_its_work_and_gets_no_more(hub: RealHub) -> None:
-    async with hub.app() as app, hub.spoke("den", slots=0) as den:
-        _, slot = await opened(hub, den, a_model())
+    async with hub.app() as app, hub.spoke("den", slots=2) as den:
         first = asyncio.create_task(app.answer(HELLO))
-        assignment = await slot.assignment()
+        slot, assignment = await den.assigned()
         await den.beat(draining=True)
         assert (await status_of(hub, "den")).state is SpokeState.DRAINING
         second = asyncio.create_task(app.answer(HELLO))
@@ -112,7 +101,7 @@ async def test_the_newest_session_of_a_spoke_wins(hub: RealHub) -> None:
         old_beats, old_slot = den.beats, den.slots[0]
         await den.register(an_inventory(a_model()), 1)
         async with ends_with(SessionReplaced, "registered again"):
-            await old_slot.call.read()
+            await old_slot.read()
         async with ends_with(SessionReplaced, "registered again"):
             await old_beats.read()
         den.slots.clear()
@@ -123,19 +112,19 @@ async def test_a_session_that_replaces_another_goes_on_with_its_answers_and_orde
     cold = a_model("big", digest="", loaded=False)
     async with (
         hub.app() as app,
-        hub.spoke("den", slots=0) as den,
+        hub.spoke("den", a_model(), cold, slots=2) as den,
         AdminClient(hub.admin.directory) as admin,
     ):
-        idle, busy = await opened(hub, den, a_model(), cold)
         loading = asyncio.create_task(anext(admin.load("big")))
         order = (await den.directives()).directives[0]
         asked = asyncio.create_task(app.answer(HELLO))
-        assignment = await busy.assignment()
+        busy, assignment = await den.assigned()
+        (idle,) = (slot for slot in den.slots if slot is not busy)
         former, beats = den.session, den.beats
         async with hub.connected_again("den") as again:
             await again.register(an_inventory(a_model(), cold), replaces=former)
             # The idle slot ends well, the busy one stays until its Last.
-            assert await idle.call.read() is grpc.aio.EOF
+            assert await idle.read() is grpc.aio.EOF
             assert await idle.call.code() is grpc.StatusCode.OK
             assert (await status_of(hub, "den")).busy == 1
             # What the older heartbeat says last still counts; then it may end.
@@ -147,7 +136,7 @@ async def test_a_session_that_replaces_another_goes_on_with_its_answers_and_orde
             await busy.delta(assignment.attempt, "fine")
             await busy.last(assignment.attempt)
             assert (await asked).text == "fine"
-            assert await busy.call.read() is grpc.aio.EOF
+            assert await busy.read() is grpc.aio.EOF
             assert await busy.call.code() is grpc.StatusCode.OK
             await again.beat()
             await asks_fine(hub, await again.open(0))
@@ -157,7 +146,7 @@ async def test_a_session_cannot_replace_one_of_somebody_else_or_of_long_ago(hub:
     async with hub.spoke("den") as den, hub.spoke("attic") as attic, hub.connected_again("attic") as again:
         await again.register(an_inventory(a_model()), replaces=den.session)
         async with ends_with(SessionReplaced, "registered again"):
-            await attic.slots[0].call.read()
+            await attic.slots[0].read()
         assert (await den.beat()).sequence == 2
 
 
@@ -165,7 +154,7 @@ async def test_a_stream_of_a_session_that_never_was_is_refused(hub: RealHub) -> 
     async with hub.spoke("den", slots=1) as den:
         den.session += 1
         async with ends_with(SessionReplaced, "register again"):
-            await (await den.open(0, offer=False)).call.read()
+            await (await den.open(0, offer=False)).read()
 
 
 async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> None:
@@ -176,7 +165,7 @@ async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> N
         den.session, own = attic.session, den.session
         async with ends_with(SessionReplaced):
             slot = await den.open(0, offer=False)  # what is said after the end would make another error of it
-            await slot.call.read()
+            await slot.read()
         den.session = own
         await attic.beat()  # whose session goes on
         await asks_fine(hub, den.slots[0])
@@ -186,14 +175,14 @@ async def test_a_spoke_cannot_speak_in_the_session_of_another(hub: RealHub) -> N
 async def test_a_slot_beyond_those_that_were_registered_is_refused(hub: RealHub, number: int) -> None:
     async with hub.spoke("den", slots=1) as den:
         async with ends_with(ProtocolViolation, "registered 1"):
-            await (await den.open(number, offer=False)).call.read()
+            await (await den.open(number, offer=False)).read()
         await asks_fine(hub, den.slots[0])
 
 
 async def test_a_slot_cannot_be_opened_twice(hub: RealHub) -> None:
     async with hub.spoke("den", slots=1) as den:
         async with ends_with(ProtocolViolation, "open already"):
-            await (await den.open(0, offer=False)).call.read()
+            await (await den.open(0, offer=False)).read()
         await asks_fine(hub, den.slots[0])
 
 
@@ -215,7 +204,7 @@ async def test_what_may_not_be_said_on_an_idle_slot_ends_that_slot_alone(
         bad, good = den.slots
         await bad.say(**says)
         async with ends_with(ProtocolViolation, why):
-            await bad.call.read()
+            await bad.read()
         await asks_fine(hub, good)
 
 
@@ -226,7 +215,7 @@ async def test_a_chunk_after_last_ends_the_slot_and_not_the_answer(hub: RealHub)
         assignment = await slot.answer("all of it")
         await slot.delta(assignment.attempt, " and more")
         async with ends_with(ProtocolViolation, "Chunk"):
-            await slot.call.read()
+            await slot.read()
         assert (await asked).text == "all of it"
 
 
@@ -254,14 +243,21 @@ async def test_garbage_in_an_answer_is_the_clients_to_refuse_and_costs_no_slot(h
 
 async def test_a_withdrawn_slot_gets_no_work_until_it_is_offered_again(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", slots=2) as den:
-        one, two = den.slots
+        asked = asyncio.create_task(app.answer(HELLO))
+        two, assignment = await den.assigned()
+        (one,) = (slot for slot in den.slots if slot is not two)
         await two.say(withdraw=pb.Withdraw())
-        await den.beat()
+        await two.last(assignment.attempt)
+        await asked
         for _ in range(2):
             asked = asyncio.create_task(app.answer(HELLO))
             await one.answer("x")
             await asked
+        asked = asyncio.create_task(app.answer(HELLO))
+        assignment = await one.assignment()
         await one.say(withdraw=pb.Withdraw())
+        await one.last(assignment.attempt)
+        await asked
         await two.say(offer=pb.Offer())
         await asks_fine(hub, two)
 
