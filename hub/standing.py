@@ -35,12 +35,15 @@ async def serve(
     Raise InvalidRequest when another hub runs on the same files, or under the same name in the same database.
     """
     files.authorities.require()
-    async with owned(files.directory / "hub.lock"), _watched():
+    async with owned(files.directory / "hub.lock"), asyncio.TaskGroup() as group:
+        # The service manager hears that the loop is not stuck, whatever the hub is about to do.
+        alive = group.create_task(notify.keep_alive())
         if told.database.url:
             await _serve_with_others(told, files, stop, clock, chance)
         else:
             async with running(told, files, clock, chance):
                 await stop.wait()
+        alive.cancel()
 
 
 async def _serve_with_others(
@@ -57,16 +60,6 @@ async def _serve_with_others(
                     keeping.cancel()
             except* LeadLost as lost:
                 log.warning("lead lost", extra={"why": str(lost.exceptions[0])})
-
-
-@asynccontextmanager
-async def _watched() -> AsyncIterator[None]:
-    """Tell the service manager that the loop is not stuck, whatever the hub is about to do."""
-    alive = asyncio.create_task(notify.keep_alive())
-    try:
-        yield
-    finally:
-        alive.cancel()
 
 
 @asynccontextmanager
