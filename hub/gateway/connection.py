@@ -89,10 +89,15 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, and not for ever for the rest of one that was answered before it was whole."""
+        """Wait for the next request, and not for ever for the rest of one that was answered before it was whole.
+
+        Nor for a client that leaves the end of its answer: to close is to wait until it has taken all of it.
+        """
         super().on_response_complete()
         if not self._awaits_head and not self.transport.is_closing():
             self._expect_head()
+        if self._stall_timer is None:
+            self._watch_reader()
 
     def pause_writing(self) -> None:
         """Watch whether a client that has much to read yet reads it."""
@@ -100,9 +105,16 @@ class Connection(HttpToolsProtocol):
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Have no doubt about the client."""
+        """Have no doubt about the client, unless this was the end of its answer."""
         self._stall_timer = _ended(self._stall_timer)
         super().resume_writing()
+        if self._has_answered:
+            self._watch_reader()
+
+    @property
+    def _has_answered(self) -> bool:
+        """Whether no answer is under way."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # none before a request
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         is_old = cycle.scope["http_version"] != "1.1"
@@ -114,15 +126,17 @@ class Connection(HttpToolsProtocol):
 
     def _head_overdue(self) -> None:
         self._head_timer = None
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]  # none before a request
+        if self._has_answered:
             self.transport.close()
         # Otherwise the answer before it is under way, and whoever gets that may take any time for the next request.
 
     def _watch_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(STALL_S, self._reader_overdue, left)
+        if left:
+            self._stall_timer = self.loop.call_later(STALL_S, self._reader_overdue, left)
 
     def _reader_overdue(self, left_before: int) -> None:
+        self._stall_timer = None
         if self.transport.get_write_buffer_size() < left_before:
             self._watch_reader()
         else:

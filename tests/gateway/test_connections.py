@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import Gateway
 
 MUCH = "x" * 100_000
+NARROW_BYTES = 4096
 
 
 async def test_headers_without_end_are_refused(gateway: Gateway) -> None:
@@ -90,6 +92,42 @@ async def test_a_client_that_takes_nothing_gives_its_place_back(
             engine.script = ("hello",)
             while (await gateway.http.post(CHAT, json=ASK)).status_code != 200:
                 pass
+
+
+async def test_a_client_that_leaves_the_end_of_an_answer_gives_its_place_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is less than what the hub would wait for while it writes, and more than what the system takes."""
+    monkeypatch.setattr(connection, "STALL_S", 0.1)
+    monkeypatch.setattr(listening, "CONNECTIONS_SPARE", 1)  # so that there is one place in all
+    bind = listening._bind  # nothing else sees the socket
+
+    def bind_narrowly(host: str, port: int) -> socket.socket:
+        made = bind(host, port)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW_BYTES)  # connections inherit it
+        return made
+
+    monkeypatch.setattr(listening, "_bind", bind_narrowly)
+    async with (
+        a_gateway(tmp_path, GatewayConfig(port=0, requests_max=1)) as gateway,
+        gateway.spoke(FakeEngine(a_model(), script=["x" * 50_000])),
+        a_wire(gateway, receives_bytes=NARROW_BYTES) as wire,
+    ):
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
+        wire.send(asked(gateway))
+        async with asyncio.timeout(WAIT_S):
+            while not await is_let_in(gateway):
+                pass
+
+
+async def is_let_in(gateway: Gateway) -> bool:
+    """Whether there is room for one more connection."""
+    async with a_wire(gateway) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        try:
+            return await wire.status() == 200
+        except (ConnectionResetError, asyncio.IncompleteReadError):
+            return False
 
 
 async def test_a_wish_for_another_protocol_does_not_cost_the_body(gateway: Gateway) -> None:

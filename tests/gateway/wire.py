@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,14 @@ class Wire:
 
 
 @asynccontextmanager
-async def a_wire(gateway: Gateway) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.hub.ports.gateway[0])
+async def a_wire(gateway: Gateway, *, receives_bytes: int | None = None) -> AsyncIterator[Wire]:
+    """Connect; the system takes *receives_bytes* for the client beforehand, or what it likes to."""
+    made = socket.socket()
+    made.setblocking(False)  # noqa: FBT003  # as it is called
+    if receives_bytes is not None:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives_bytes)
+    await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", gateway.hub.ports.gateway[0]))
+    reader, writer = await asyncio.open_connection(sock=made)
     try:
         yield Wire(reader, writer)
     finally:
