@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import socket
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+HERE = "127.0.0.1"
 CHUNK_BYTES = 65_536
 
 
@@ -30,45 +32,50 @@ class Cable:
         """Let everything through, what waits included."""
         self._is_whole.set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection. At its end nothing waits to be sent: a closed end that waits outlives its loop."""
-        try:
+    async def serve(self, here: socket.socket) -> None:
+        """Carry one connection to its end, which is also that of one that nobody takes there."""
+        with here, socket.socket() as there, suppress(ConnectionError):
+            there.settimeout(0)
             await self._is_whole.wait()
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
-            try:
-                await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
-            finally:
-                there_writer.transport.abort()
-        finally:
-            writer.transport.abort()
+            await asyncio.get_running_loop().sock_connect(there, (HERE, self._to_port))
+            await asyncio.gather(self._carry(here, there), self._carry(there, here))
 
-    async def _carry(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _carry(self, source: socket.socket, to: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while some := await source.read(CHUNK_BYTES):
+            while some := await loop.sock_recv(source, CHUNK_BYTES):
                 await self._is_whole.wait()
-                to.write(some)
-                await to.drain()
+                await loop.sock_sendall(to, some)
         except ConnectionError:
             return
         finally:
-            to.close()
+            with suppress(OSError):  # it may have ended before
+                to.shutdown(socket.SHUT_WR)
 
 
 @asynccontextmanager
 async def cable(to_port: int) -> AsyncIterator[Cable]:
     """Run a line to *to_port* for as long as the block lasts."""
-    line = Cable(to_port)
-    async with asyncio.TaskGroup() as group:
-        carried: set[asyncio.Task[None]] = set()
+    line, loop = Cable(to_port), asyncio.get_running_loop()
+    # Plain sockets, closed here one by one: who connects in the last moment gets a task that is cancelled before it begins,
+    # and asyncio's own server would leave that connection open, for whichever test is under way when it is found.
+    with ExitStack() as opened:
+        listening = opened.enter_context(socket.create_server((HERE, 0)))
+        listening.settimeout(0)
+        line.port = listening.getsockname()[1]
+        async with asyncio.TaskGroup() as group:
+            carried: set[asyncio.Task[None]] = set()
 
-        def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            carried.add(group.create_task(line.serve(reader, writer)))
+            def carry() -> None:
+                with suppress(BlockingIOError, ConnectionError):  # who came is gone
+                    here = opened.enter_context(listening.accept()[0])
+                    here.settimeout(0)
+                    carried.add(group.create_task(line.serve(here)))
 
-        server = await asyncio.start_server(carry, "127.0.0.1", 0)
-        line.port = server.sockets[0].getsockname()[1]
-        try:
-            yield line
-        finally:
-            server.close()
-            for task in carried:
-                task.cancel()
+            loop.add_reader(listening, carry)
+            try:
+                yield line
+            finally:
+                loop.remove_reader(listening)
+                for task in carried:
+                    task.cancel()
