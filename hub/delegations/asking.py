@@ -139,14 +139,17 @@ class Asker:
 
         Spokes have been able to dial *since* then.
         """
-        ends_at = since + NEWCOMERS_S if last is None else self._clock.monotonic() + GRACE_S
+        all_there_at = since + NEWCOMERS_S
+        ends_at = all_there_at if last is None else self._clock.monotonic() + GRACE_S
         while True:
             for spoke in self._sessions.registry.spokes:
                 if key in (self._held.of(spoke) or ()):
                     return Found(spoke)
-            if last is not None and self._held.of(last) is not None:
+            now = self._clock.monotonic()
+            # An earlier try may be with a spoke that has not found back yet to a hub that has just come up.
+            if last is not None and self._held.of(last) is not None and now >= all_there_at:
                 return Found(None)  # it is back, and has nothing of it
-            if self._clock.monotonic() >= ends_at:
+            if now >= ends_at:
                 return Found(None, in_doubt=last is not None)
             await asyncio.sleep(LOOKED_S)
 
