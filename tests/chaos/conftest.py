@@ -34,7 +34,7 @@ CASES = 18
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 """Which ones they are. `just chaos-delegate` runs all."""
 
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 
 RUNNING: list[ChaosMesh] = []
 """The mesh that runs now, if one does: tests share it until one of them fails, or others than ours follow."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.fakes.pauses import pause
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT_S = 30.0
+WAIT_S = 60.0
 """Longest wait for anything that a test expects to happen: many of these machines have two cores, and more to do."""
 
 POLL_S = 0.02

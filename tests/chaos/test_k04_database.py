@@ -13,6 +13,7 @@ from hubspoke.errors import StoreFailed, UnknownDelegation
 from hubspoke.types import DelegationId, DelegationState
 from tests.chaos import checks
 from tests.chaos.mesh import Watching, asked, half_done, hand_over
+from tests.chaos.processes import WAIT_S
 from tests.chaos.works import MIDDLE, Part, diamond, planned, result_of
 from tests.fakes.pauses import pause
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 BACK_S = 20.0
 """A delegation that was held up has ended so soon after its database is back; who watches waits a while, too."""
+DOWN_S = 60.0
+"""The longest that it is away."""
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def needs_file(url: str) -> None:
 
 @pytest.mark.usefixtures("needs_postgres")
 @pytest.mark.parametrize(
-    "down_s", [0.2, 1, pytest.param(10, marks=pytest.mark.long), pytest.param(60, marks=pytest.mark.long)]
+    "down_s", [0.2, 1, pytest.param(10, marks=pytest.mark.long), pytest.param(DOWN_S, marks=pytest.mark.long)]
 )
 async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
     mesh: ChaosMesh, server: Postgres, down_s: float
@@ -50,7 +53,7 @@ async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
     async with mesh.app() as client:
         info = await hand_over(client, planned(*parts))
         watching = Watching(client, info.id)
-        ending = asyncio.create_task(watching.to_the_end(down_s + BACK_S))
+        ending = asyncio.create_task(watching.to_the_end(DOWN_S + 2 * WAIT_S))
         await mesh.has_begun("m0", "m1", "m2", "m3")
         await asyncio.to_thread(server.stop)
         mesh.open("go")
@@ -60,7 +63,8 @@ async def test_a_database_that_crashes_holds_work_up_and_repeats_none(
         assert await asked(client) == "a(b)"
         await pause(down_s)
         await asyncio.to_thread(server.start)
-        last = await ending
+        async with asyncio.timeout(BACK_S):
+            last = await ending
         with pytest.raises(UnknownDelegation):  # it was not accepted by half
             await client.delegations.get(DelegationId(id_of(info.owner, refused.request_id)))
     assert (last.state, last.result) == (DelegationState.SUCCEEDED, result_of(*parts))

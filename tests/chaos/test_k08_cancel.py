@@ -84,7 +84,8 @@ async def test_cancelling_races_with_the_end(mesh: ChaosMesh):
 
 async def test_a_deadline_passes_while_the_hub_is_down(mesh: ChaosMesh):
     async with mesh.app() as client:
-        deadline = SystemClock().now() + timedelta(seconds=3)
+        # Enough for a hub that has yet to load what runs delegations.
+        deadline = SystemClock().now() + timedelta(seconds=10)
         work = replace(planned(*HELD), limits=Limits(deadline=deadline))
         info = await hand_over(client, work)
         await mesh.has_begun("one")
