@@ -183,6 +183,7 @@ async def test_the_deadline_ends_it_and_what_was_done_stays(tmp_path: Path):
     gate = Gate()
     engine = ReplyingEngine(replies=lambda prompt: (gate, prompt) if prompt == "slow" else prompt)
     async with a_mesh(tmp_path, den=engine) as hub, hub.app() as mesh:
+        await done(mesh, planned(asked(A, "first"), request_id="0"))  # what runs delegations is loaded by now
         deadline = SystemClock().now() + timedelta(seconds=6)
         work = planned(asked(A, "fast"), asked(B, "slow"), limits=Limits(deadline), partial=True)
         last = await done(mesh, work)
