@@ -60,7 +60,9 @@ async def test_a_hub_goes_on_counting_where_the_one_before_it_stopped(tmp_path: 
                 await done(app, work(number))
         tally = (await kept(hub.directory))["extract"]
         assert (tally.accepted, tally.reviewed) == (0, 2)
-        async with started_again(hub, roles=ORCHESTRATED):
+        async with started_again(hub, roles=ORCHESTRATED) as again:
+            for name in ("den", "tower"):
+                await again.is_listed(name, 2)
             await done(app, work(3))
     tally = (await kept(hub.directory))["extract"]
     assert (tally.accepted, tally.reviewed) == (0, 3)
