@@ -25,7 +25,7 @@ from hubspoke.types import (
     Work,
 )
 from pki.identity import Role
-from tests.chaos.processes import Program
+from tests.chaos.processes import WAIT_S, Program, until
 from tests.fakes.delegating import is_dense
 from tests.fakes.hub_process import hub_process
 
@@ -45,7 +45,7 @@ RESULT = "ABC\nParis"
 SIDE_BY_SIDE = {"a", "c"}
 PLANNED = "hub.delegations.nodes:Nodes.do_all:before"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass
@@ -66,7 +66,8 @@ class TinyMesh:
     def begun(self) -> Counter[str]:
         """Count how often each task was begun, by what stands behind the delegation's id in its key."""
         logs = (spoke.log.read_text(encoding="utf-8") for spoke in self.spokes.values())
-        entries = (json.loads(line) for log in logs for line in log.splitlines() if line.startswith("{"))
+        whole = (log.rpartition("\n")[0] for log in logs)  # of the rest, more is to come
+        entries = (json.loads(line) for log in whole for line in log.splitlines() if line.startswith("{"))
         begun = (entry["task"] for entry in entries if entry["event"] == "task begun")
         return Counter(key.partition("/")[2] for key in begun)
 
@@ -79,7 +80,7 @@ class TinyMesh:
         return last
 
     async def runs(self, delegation: DelegationId) -> dict[str, str]:
-        """Wait until what can be done side by side is, and say where each of it runs."""
+        """Wait until what can be done side by side is, and say where each of it runs; the spokes have begun it, too."""
         where: dict[str, str] = {}
         async for event in self.app.delegations.watch(delegation):
             status = event.happening
@@ -87,6 +88,8 @@ class TinyMesh:
                 where[status.id] = status.spoke
             if where.keys() >= SIDE_BY_SIDE:
                 break
+        # The hub tells this as soon as it has given the work away, and the spoke may not have heard of it yet.
+        await until(lambda: self.begun().keys() >= {f"{name}/0.0" for name in SIDE_BY_SIDE}, "both begun")
         return where
 
 
@@ -118,7 +121,8 @@ async def a_spoke(hub: HubProcess, name: str) -> Program:
 
 
 async def has_loaded(hub: HubProcess, name: str) -> None:
-    await hub.is_listed(name, 1)
+    # Two programs that start side by side.
+    await hub.has_spoke(lambda spoke: (spoke.name, spoke.slots, spoke.busy) == (name, 1, 0), WAIT_S)
     async with AdminClient(hub.admin.directory) as admin:
         async for _ in admin.load(MODEL, spoke=name):
             pass
