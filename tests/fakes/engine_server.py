@@ -26,6 +26,7 @@ class Script:
     connections: int = 0
     heads: list[bytes] = field(default_factory=list)
     bodies: list[dict[str, object]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -82,5 +83,6 @@ async def _take_turn(script: Script, reader: asyncio.StreamReader, writer: async
     script.heads.append(head)
     lengths = [line[15:] for line in head.lower().splitlines() if line.startswith(b"content-length:")]
     script.bodies.append(json.loads(await reader.readexactly(int(lengths[0])) if lengths else b"{}"))
+    script.asked.set()
     writer.writelines(script.pieces)
     await writer.drain()

@@ -63,10 +63,10 @@ async def an_ollama(
 ) -> AsyncIterator[OllamaDouble]:
     """Serve on a loopback port, a free one unless told which. *engine* has as many slots as *parallel*."""
     double = OllamaDouble(engine, store, parallel)
-    connections: set[asyncio.Task[None]] = set()
+    connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(_serve(double, reader, writer)))
+        connections[asyncio.create_task(_serve(double, reader, writer))] = writer
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     host, port = server.sockets[0].getsockname()
@@ -78,6 +78,9 @@ async def an_ollama(
         for connection in connections:
             connection.cancel()
         ended = await asyncio.gather(*connections, return_exceptions=True)
+        # One that was cancelled before it began has closed nothing, and one whose client does not read never would.
+        for writer in connections.values():
+            writer.transport.abort()
         for runner in double.runners.values():
             if runner.expiry is not None:
                 runner.expiry.cancel()

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT_S: Final = 20.0
-INSIST_S = 2.0
 """Longest wait for anything that a test expects to see."""
+
+INSIST_S: Final = 2.0
+"""How long people wait before they press a key again."""
 
 COLUMNS: Final = 100
 LINES: Final = 30

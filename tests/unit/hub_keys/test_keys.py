@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+DAY_S = 86_400
+
+
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = await Database.open(tmp_path / "state.db")
@@ -106,6 +109,7 @@ async def test_a_key_that_makes_no_sense_is_refused(database: Database, plan: di
 
 async def test_what_was_used_is_kept_by_key_model_and_day(database: Database) -> None:
     clock = MovableClock()
+    clock.set_day(DAY_S / 2 - clock.now().timestamp() % DAY_S)  # noon: no other day begins meanwhile
     keys = await some_keys(database, clock)
     made = await a_key(keys, tokens_per_day=100)
     for _ in range(2):
@@ -113,7 +117,7 @@ async def test_what_was_used_is_kept_by_key_model_and_day(database: Database) ->
         keys.charge(made.key, "tiny", Usage(prompt_tokens=3, output_tokens=4))
     await keys.save()
     keys.charge(made.key, "tiny", Usage(prompt_tokens=1, output_tokens=0))
-    today = int(clock.now().timestamp() // 86_400)
+    today = int(clock.now().timestamp() // DAY_S)
     assert await keys.used(days=1) == (Used(made.key.id, "tiny", today, 3, 7, 8),)
     again = await some_keys(database, clock)
     assert again.admit(made.key).tokens == 100 - 15

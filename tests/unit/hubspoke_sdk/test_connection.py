@@ -49,7 +49,8 @@ async def watched(
 async def test_a_client_that_is_closed_says_so_to_whoever_waits_to_watch_again(
     mesh: MeshOnDisk, app: NodeFiles
 ):
-    service = FakeDelegations(breaks=(1,))
+    # Who is slow to close finds it watching again already, and that must not have come to its end.
+    service = FakeDelegations(breaks=(1,), stays_after=2)
     with serve_mesh(FakeHub(mesh.hub), service.add_to) as address:
         async with watched(app, address, chance=0.9) as (client, watching):
             await asyncio.to_thread(service.broke.wait, WAIT_S)
@@ -57,6 +58,7 @@ async def test_a_client_that_is_closed_says_so_to_whoever_waits_to_watch_again(
             await watching
         with pytest.raises(Cancelled, match="closed"):
             await client.delegations.get(ID)
+        service.may_go.set()
 
 
 async def test_a_client_that_is_closed_says_so_to_whoever_dials_again(mesh: MeshOnDisk, app: NodeFiles):
