@@ -40,7 +40,7 @@ PLACES = {
 
 POISON = "hub.delegations.nodes:Nodes.do_all:before"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.fakes.postgres import Postgres
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(tool("initdb") is None, reason="PostgreSQL is not installed (Debian: postgresql)"),
 ]
 WORK = planned(asked(A, "one"), asked(B, "two"), asked(C, "three {a} {b}", A, B))

@@ -25,7 +25,7 @@ from hubspoke.types import (
     Work,
 )
 from pki.identity import Role
-from tests.chaos.processes import WAIT_S, Program, until
+from tests.chaos.processes import Program, until
 from tests.fakes.delegating import is_dense
 from tests.fakes.hub_process import hub_process
 
@@ -121,8 +121,7 @@ async def a_spoke(hub: HubProcess, name: str) -> Program:
 
 
 async def has_loaded(hub: HubProcess, name: str) -> None:
-    # Two programs that start side by side.
-    await hub.has_spoke(lambda spoke: (spoke.name, spoke.slots, spoke.busy) == (name, 1, 0), WAIT_S)
+    await hub.is_listed(name, 1)
     async with AdminClient(hub.admin.directory) as admin:
         async for _ in admin.load(MODEL, spoke=name):
             pass

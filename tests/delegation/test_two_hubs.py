@@ -43,7 +43,7 @@ pytestmark = [
     pytest.mark.skipif(tool("initdb") is None, reason="PostgreSQL is not installed (Debian: postgresql)"),
 ]
 WORK = planned(asked(A, "one"), asked(B, "two"), asked(C, "three {a} {b}", A, B))
-TAKEN_S = 30.0
+TAKEN_S = 60.0
 POLL_S = 0.02
 
 

@@ -20,10 +20,14 @@ from tests.fakes.ports import free_ports
 from tests.fakes.real_hub import RealHub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-START_S = 30.0
+    from hubspoke.types import SpokeStatus
+
+START_S = 60.0
+"""Longest wait for a hub that starts, with all that it loads, on a machine that starts others beside it."""
+
 POLL_S = 0.02
 
 
@@ -69,6 +73,10 @@ class HubProcess(RealHub):
             return False
         writer.close()
         return True
+
+    async def has_spoke(self, is_so: Callable[[SpokeStatus], bool], wait_s: float = START_S) -> SpokeStatus:
+        """Wait until the hub lists a spoke of which *is_so* is true; its process may have to share the machine."""
+        return await super().has_spoke(is_so, wait_s)
 
     async def kill(self) -> None:
         """End it as a loss of power would."""
