@@ -297,13 +297,15 @@ class FakeHub(
 
 
 @contextmanager
-def serve_mesh(hub: FakeHub, add: Callable[[grpc.Server], None] = lambda _server: None) -> Iterator[str]:
-    """Serve the mesh port of *hub*, and give its address; *add* brings more services."""
+def serve_mesh(
+    hub: FakeHub, add: Callable[[grpc.Server], None] = lambda _server: None, port: int = 0
+) -> Iterator[str]:
+    """Serve the mesh port of *hub*, any free one unless told which, and give its address; *add* brings more services."""
     identity = hub.files.load_identity()
     issuer = pem.write((hub.files.authorities.load_certificate(NODE_ISSUING),))
     pair = (identity.key_pem, identity.chain_pem)
     credentials = grpc.ssl_server_credentials([pair], issuer, require_client_auth=True)
-    with _serving(credentials) as (server, address):
+    with _serving(credentials, port) as (server, address):
         rpc.add_InferenceServiceServicer_to_server(hub, server)
         admin_rpc.add_AdminServiceServicer_to_server(hub, server)
         authorities_rpc.add_AuthoritiesServiceServicer_to_server(hub, server)
@@ -327,12 +329,12 @@ def serve_enrol(hub: FakeHub) -> Iterator[str]:
 
 
 @contextmanager
-def _serving(credentials: grpc.ServerCredentials) -> Iterator[tuple[grpc.Server, str]]:
+def _serving(credentials: grpc.ServerCredentials, port: int = 0) -> Iterator[tuple[grpc.Server, str]]:
     with ThreadPoolExecutor(THREADS) as pool:
         server = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        bound = server.add_secure_port(f"127.0.0.1:{port}", credentials)
         try:
-            yield server, f"127.0.0.1:{port}"
+            yield server, f"127.0.0.1:{bound}"
         finally:
             server.stop(grace=None).wait(WAIT_S)
 

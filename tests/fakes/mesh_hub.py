@@ -24,6 +24,7 @@ from pki.credential import Credential, StoredIdentity
 from pki.files import HubAddresses
 from pki.identity import Identity, NodeName, Role
 from pki.keys import new_key
+from tests.fakes.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -241,7 +242,8 @@ class Mesh:
         self.anchors = pem.write((root.certificate,))
         key = new_key()
         self.spoke = Credential(key, self._certify(key.public_key(), now=now - spoke_issued_ago))
-        self.address = "127.0.0.1:0"
+        (port,) = free_ports(1)  # one that nobody is given while no hub is there
+        self.address = f"127.0.0.1:{port}"
         self._server_credentials = grpc.ssl_server_credentials(
             [(hub.key_pem, hub.chain_pem)],
             pem.write((self.node_issuer.certificate,)),
@@ -254,8 +256,7 @@ class Mesh:
         """Let *hub* serve; always at the same address."""
         server = grpc.aio.server(options=COMMON_OPTIONS)
         server.add_generic_rpc_handlers((hub.handler(), self._identity_handler(hub)))
-        port = server.add_secure_port(self.address, self._server_credentials)
-        self.address = f"127.0.0.1:{port}"
+        server.add_secure_port(self.address, self._server_credentials)
         await server.start()
         try:
             yield hub

@@ -14,6 +14,7 @@ from hubspoke.types import DelegationEvent, Request
 from pki.files import NodeFiles
 from tests.fakes.delegations import ID, WAIT_S, FakeDelegations
 from tests.fakes.hub import FakeHub, MeshOnDisk, serve_mesh
+from tests.fakes.ports import free_ports
 
 
 async def test_a_defect_in_renewing_is_logged_and_leaves_the_connection_alone(
@@ -62,11 +63,11 @@ async def test_a_client_that_is_closed_says_so_to_whoever_waits_to_watch_again(
 
 
 async def test_a_client_that_is_closed_says_so_to_whoever_dials_again(mesh: MeshOnDisk, app: NodeFiles):
-    service = FakeDelegations(breaks=(1,))
+    service, (port,) = FakeDelegations(breaks=(1,)), free_ports(1)
     async with AsyncExitStack() as stack:
-        with serve_mesh(FakeHub(mesh.hub), service.add_to) as address:
+        with serve_mesh(FakeHub(mesh.hub), service.add_to, port) as address:
             _, watching = await stack.enter_async_context(watched(app, address, chance=0.0))
-        with socket.create_server((address.split(":")[0], int(address.split(":")[1]))) as silent:
+        with socket.create_server(("127.0.0.1", port)) as silent:
             dialled = await asyncio.to_thread(silent.accept)
             await stack.aclose()
             dialled[0].close()
