@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hub.store.accepts import AcceptStore
 from hub.store.database import Database
 from hubspoke.clock import SystemClock
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
     from hub.core.delegation.accepts import Tally
     from hubspoke.types import Work
+
+
+@pytest.fixture(autouse=True)
+def _busy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bear a disk that others write to as well: how long a hub that stops waits for it is not what this is about."""
+    monkeypatch.setattr("hub.server.LAST_SAVE_S", 30.0)
 
 
 def work(number: int) -> Work:
