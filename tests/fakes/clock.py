@@ -34,3 +34,14 @@ class MovableClock:
     def set_day(self, seconds: float) -> None:
         """Set the time of day ahead by *seconds*; the clock that only goes forward does not notice."""
         self._day_ahead_s += seconds
+
+
+class StillClock(MovableClock):
+    """A movable clock on which no time passes by itself but that of day: a machine that is slow makes nothing late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stands_at = self._real.monotonic()
+
+    def monotonic(self) -> float:
+        return self._stands_at + self._ahead_s

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PATIENCE_S = 600.0
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no spoke be silent or lost for its silence alone: a scripted one beats when a test says so, however slow the machine."""
+    for limit in ("SILENCE_S", "LEASE_S"):
+        monkeypatch.setattr(f"hub.core.registry.{limit}", PATIENCE_S)
+
+
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[RealHub]:
     async with real_hub(tmp_path) as running:

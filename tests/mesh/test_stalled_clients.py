@@ -14,16 +14,16 @@ import pytest
 from hub.core.registry import HEARTBEAT_S
 from hub.relay.work import SINK_STALL_S
 from hubspoke.api.inference.v1 import inference_pb2 as pb
+from hubspoke.clock import SystemClock
 from hubspoke.errors import ClientStalled
 from hubspoke.types import FinishReason, Message, Request, Speaker
 from hubspoke.wire import requests, status
 from pki.identity import Role
-from tests.fakes.clock import MovableClock
+from tests.fakes.clock import StillClock
 from tests.fakes.real_hub import WAIT_S, real_hub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import datetime
     from pathlib import Path
 
     from tests.fakes.real_hub import RealHub, ScriptedSpoke
@@ -33,17 +33,25 @@ TEXT = "x" * 16_384
 TEXTS_MAX = 1_000
 """16 MB: far beyond what can be under way to a client that does not read."""
 
+DEADLINE_S = 3.0
+"""Long enough for the request to reach its spoke, on a machine that stalls too."""
+
 BEATS_TO_BE_SURE = 50
 """So many times the hub has answered without taking a chunk: it waits for the client."""
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    return MovableClock()
+def patience() -> None:
+    """Have no more of it than a hub has: here time passes when a test says so."""
 
 
 @pytest.fixture
-async def hub(tmp_path: Path, clock: MovableClock) -> AsyncIterator[RealHub]:
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def hub(tmp_path: Path, clock: StillClock) -> AsyncIterator[RealHub]:
     """A hub whose time the test moves."""
     async with real_hub(tmp_path, clock) as running:
         yield running
@@ -77,11 +85,13 @@ class Stalled:
 
 
 @asynccontextmanager
-async def stalled(hub: RealHub, deadline: datetime | None = None) -> AsyncIterator[Stalled]:
-    """Have a client ask, and not read."""
+async def stalled(hub: RealHub, patience_s: float | None = None) -> AsyncIterator[Stalled]:
+    """Have a client ask, for *patience_s* if it is not for ever, and not read."""
     files = await hub.join("sleeper", Role.APP)
     async with hub.spoke("den", slots=1) as den, await hub.channel(files) as channel:
         infer = channel.unary_stream("/hubspoke.api.inference.v1.InferenceService/Infer")
+        # From now on: what came before may have taken any time.
+        deadline = None if patience_s is None else SystemClock().now() + timedelta(seconds=patience_s)
         call = infer(requests.request_to_wire(HELLO, deadline).SerializeToString())
         assignment = await den.slots[0].assignment()
         answer = Stalled(den, call, assignment.attempt)
@@ -104,7 +114,7 @@ async def ends_well(hub: RealHub, answer: Stalled) -> None:
         assert (await asked).text == "fine"
 
 
-async def test_a_client_that_reads_nothing_for_long_is_given_up(hub: RealHub, clock: MovableClock) -> None:
+async def test_a_client_that_reads_nothing_for_long_is_given_up(hub: RealHub, clock: StillClock) -> None:
     async with stalled(hub) as answer:
         await answer.is_stuck()
         for _ in range(round(SINK_STALL_S / HEARTBEAT_S) + 1):
@@ -123,10 +133,8 @@ async def test_a_client_that_has_stalled_and_leaves_frees_the_slot_at_once(hub: 
         await ends_well(hub, answer)
 
 
-async def test_the_deadline_of_a_client_that_has_stalled_frees_the_slot(
-    hub: RealHub, clock: MovableClock
-) -> None:
-    async with stalled(hub, deadline=clock.now() + timedelta(seconds=1)) as answer:
+async def test_the_deadline_of_a_client_that_has_stalled_frees_the_slot(hub: RealHub) -> None:
+    async with stalled(hub, DEADLINE_S) as answer:
         await answer.is_stuck()
         await ends_well(hub, answer)
 
