@@ -31,9 +31,11 @@ from tests.fakes.real_hub import DIGEST, GIB, OTHER_DIGEST, WAIT_S, a_model, an_
 if TYPE_CHECKING:
     from hubspoke.client import Answer, MeshClient
     from hubspoke.types import Event
-    from tests.fakes.real_hub import RealHub
+    from tests.fakes.real_hub import RealHub, ScriptedSlot
 
 HELLO = Request("tiny", (Message(Speaker.USER, "hello"),))
+DEADLINE_S = 3.0
+"""Long enough for a request to reach its spoke, on a machine that stalls too."""
 
 
 def asking(app: MeshClient, request: Request = HELLO) -> asyncio.Task[Answer]:
@@ -44,6 +46,14 @@ async def events_of(app: MeshClient, request: Request = HELLO) -> list[Event]:
     """Give what comes but for Waiting: whether the hub has heard of a new slot by then is open."""
     async with asyncio.timeout(WAIT_S):
         return [event async for event in app.infer(request) if not isinstance(event, Waiting)]
+
+
+async def both_answer(one: ScriptedSlot, other: ScriptedSlot) -> None:
+    """Have each of two slots do one of two jobs: neither answers before both have work, or it might get the other one too."""
+    jobs = await asyncio.gather(one.assignment(), other.assignment())
+    for slot, job, text in zip((one, other), jobs, "ab", strict=True):
+        await slot.delta(job.attempt, text)
+        await slot.last(job.attempt)
 
 
 async def test_an_answer_goes_from_the_slot_to_the_client_in_order(hub: RealHub) -> None:
@@ -161,8 +171,8 @@ async def test_a_declined_request_goes_elsewhere_and_not_back(hub: RealHub) -> N
             with pytest.raises(EngineCrashed, match="just died"):
                 await asked
             others = [asking(app), asking(app)]
-            await asyncio.gather(den.slots[0].answer("again"), attic.slots[0].answer("again"))
-            assert [(await other).text for other in others] == ["again", "again"]
+            await both_answer(den.slots[0], attic.slots[0])
+            assert sorted([(await other).text for other in others]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +206,7 @@ async def test_a_cold_model_is_loaded_once_for_everybody_who_waits(hub: RealHub)
         done.took.seconds = 2
         response = await den.beat(an_inventory(a_model()), results=[done])
         assert not response.directives
-        await asyncio.gather(den.slots[0].answer("a"), den.slots[1].answer("b"))
+        await both_answer(*den.slots)
         events = [event async for event in first] + [event async for event in second]
         (summary,) = await app.models()
     assert sorted(event.text for event in events if isinstance(event, Delta)) == ["a", "b"]
@@ -207,7 +217,8 @@ async def test_whoever_waits_for_a_load_hears_again_and_again_how_far_it_is(hub:
     async with hub.app() as app, hub.spoke("den", a_model(loaded=False), slots=1):
         events = aiter(app.infer(HELLO))
         first, second = await anext(events), await anext(events)
-    assert second.elapsed_s - first.elapsed_s == pytest.approx(LOADING_TOLD_S, abs=0.5)
+    # Later than that only where the machine has stalled.
+    assert LOADING_TOLD_S * 0.99 <= second.elapsed_s - first.elapsed_s < LOADING_TOLD_S + WAIT_S / 2
     assert second.expected_s == first.expected_s
 
 
@@ -288,9 +299,10 @@ async def test_a_deadline_in_the_past_is_refused(hub: RealHub) -> None:
 
 async def test_a_deadline_that_passes_stops_the_work(hub: RealHub) -> None:
     async with hub.app() as app, hub.spoke("den", slots=1) as den:
-        asked = asyncio.create_task(app.answer(HELLO, deadline=datetime.now(UTC) + timedelta(seconds=0.3)))
+        deadline = datetime.now(UTC) + timedelta(seconds=DEADLINE_S)
+        asked = asyncio.create_task(app.answer(HELLO, deadline=deadline))
         assignment = await den.slots[0].assignment()
-        assert 0 < assignment.timeout.ToTimedelta().total_seconds() <= 0.3
+        assert 0 < assignment.timeout.ToTimedelta().total_seconds() <= DEADLINE_S
         assert (await den.slots[0].cancel()).attempt == assignment.attempt
         with pytest.raises(DeadlineExceeded):
             await asked

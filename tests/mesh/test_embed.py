@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hubspoke.errors import EngineTruncated, InvalidRequest, SpokeLost, Unsupported
-from hubspoke.types import Capability, Embeddings, EmbedRequest, Finished, Started
+from hubspoke.types import Capability, Embeddings, EmbedRequest, Finished, Started, Waiting
 from hubspoke.wire import allowed, requests
 from tests.fakes.engine import FakeEngine, a_model
 from tests.fakes.real_agent import an_agent
@@ -31,7 +31,9 @@ async def test_vectors_come_in_the_order_of_the_texts(hub: RealHub) -> None:
 async def test_they_are_streamed_as_they_are_made(hub: RealHub) -> None:
     async with an_agent(hub, "den", FakeEngine(EMBEDDER)), hub.app() as app:
         events = [event async for event in app.embed_stream(EmbedRequest("embedder", ("a", "bc")))]
-    assert [type(event) for event in events] == [Started, Embeddings, Embeddings, Finished]
+    # Whether the hub has heard of a slot that is open is another matter.
+    kinds = [type(event) for event in events if not isinstance(event, Waiting)]
+    assert kinds == [Started, Embeddings, Embeddings, Finished]
 
 
 async def test_a_model_that_makes_none_is_refused_before_anybody_works(hub: RealHub) -> None:
