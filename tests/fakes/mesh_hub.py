@@ -37,11 +37,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SERVICE = "hubspoke.api.mesh.v1.MeshService"
-DEADLINE_S = 10.0
+NOTHING = 1_000_000
+"""The number of a directive that asks for nothing."""
+
+DEADLINE_S = 30.0
+"""Longest wait for anything that a test expects to happen, a program that starts included."""
 
 
 async def soon(wait: Awaitable[T]) -> T:
-    """What a test waits for comes within seconds, or the test fails."""
+    """What a test waits for comes within half a minute, or the test fails."""
     async with asyncio.timeout(DEADLINE_S):
         return await wait
 
@@ -147,6 +151,15 @@ class MeshHub:
     def direct(self, *directives: pb.Directive) -> None:
         """Say these with the answer to the next beat."""
         self._directives.extend(directives)
+
+    async def is_heard(self) -> None:
+        """Wait until the spoke has taken in an answer to a beat, and what was to be said by now with it.
+
+        The next beat proves nothing: it is sent when it is time, whether an answer has come or not. A stop of a pull that there
+        never was is acknowledged as soon as it is heard.
+        """
+        self.direct(pb.Directive(id=NOTHING, stop_pull=pb.StopPull(directive=NOTHING)))
+        await self.beat_with(lambda beat: any(result.id == NOTHING for result in beat.results))
 
     def settle(self, *keys: str) -> None:
         """Say with the answer to the next beat that these tasks are settled."""
@@ -254,7 +267,7 @@ class Mesh:
     @asynccontextmanager
     async def serving(self, hub: MeshHub) -> AsyncIterator[MeshHub]:
         """Let *hub* serve; always at the same address."""
-        server = grpc.aio.server(options=COMMON_OPTIONS)
+        server = grpc.aio.server(options=(*COMMON_OPTIONS, ("grpc.so_reuseport", 0)))
         server.add_generic_rpc_handlers((hub.handler(), self._identity_handler(hub)))
         server.add_secure_port(self.address, self._server_credentials)
         await server.start()

@@ -97,7 +97,7 @@ async def test_a_load_outlives_the_loss_of_the_hub_and_the_next_one_joins_it(mes
         async with mesh.serving(MeshHub()) as hub:
             hub.direct(pb.Directive(id=2, load=LOAD))
             await hub.slot()
-            await hub.beat_with(lambda beat: beat.sequence > 1)
+            await hub.is_heard()
             gate.open()
             beat = await hub.beat_with(lambda beat: bool(beat.results))
             assert (beat.results[0].id, beat.results[0].HasField("failure")) == (2, False)
@@ -167,13 +167,18 @@ async def test_an_engine_that_hangs_stops_no_heartbeat(mesh, monkeypatch):
     async with mesh.serving(MeshHub(heartbeat_s=0.05)) as hub, a_spoke(mesh, engine):
         await hub.slot()
         engine.probe_step = gate = Gate()
-        beat = await hub.beat_with(lambda beat: beat.HasField("inventory"))
-        assert "not answered" in beat.inventory.engines[0].fault
+        # On a machine that stalls, an engine that is well may seem to hang for a moment, too.
+        await soon(gate.reached.wait())
+        beat = await hub.beat_with(lambda beat: "not answered" in fault_in(beat))
         assert not beat.inventory.models
         gate.open()
-        beat = await hub.beat_with(lambda beat: beat.HasField("inventory"))
-        assert not beat.inventory.engines[0].fault
+        beat = await hub.beat_with(lambda beat: beat.HasField("inventory") and not fault_in(beat))
         assert beat.inventory.models
+
+
+def fault_in(beat: pb.HeartbeatRequest) -> str:
+    """What a beat says is wrong with the engine."""
+    return beat.inventory.engines[0].fault if beat.HasField("inventory") else ""
 
 
 async def test_a_spoke_finds_back_to_a_hub_that_went_away_in_the_middle_of_an_answer(mesh):
@@ -217,7 +222,7 @@ async def test_a_hub_that_falls_silent_is_given_up(mesh):
         first = await hub.slot()
         await soon(first.ended.wait())
         hub.answers_beats = True
-        assert (await hub.slot()).opened.session == 2
+        assert (await hub.slot()).opened.session > first.opened.session
 
 
 async def test_leaving_finishes_what_runs_and_says_goodbye(mesh):
