@@ -100,6 +100,13 @@ async def noted(hub: RealHub, event: str) -> dict[str, object]:
     return found[-1]
 
 
+async def is_noted(hub: RealHub, **facts: object) -> None:
+    """Wait until the audit log has an event with *facts*."""
+    async with asyncio.timeout(WAIT_S):
+        while not any(facts.items() <= event.items() for event in events_of(hub)):
+            await pause(POLL_S)
+
+
 class Joiner:
     """A machine that joins with a token which an operator has to approve, and the key that it has shown."""
 
@@ -246,8 +253,7 @@ async def test_a_proof_with_another_key_or_for_another_request_is_refused_and_lo
         assert (await stub.Rejoin(right)).membership.name == "laptop"
         # Nothing that was said can be said again: the number was good once.
         assert "try again" in str(await error_of(stub.Rejoin(right)))
-    reasons = {event.get("reason") for event in events_of(hub)}
-    assert "the proof was not made with the certificate's key" in reasons
+    await is_noted(hub, reason="the proof was not made with the certificate's key")
 
 
 async def test_a_thief_with_an_old_certificate_locks_the_node_and_cuts_its_calls(hub: RealHub) -> None:
@@ -288,27 +294,28 @@ async def test_a_revocation_cuts_a_live_answer_and_refuses_new_calls(hub: RealHu
     async with hub.spoke("den") as spoke, MeshClient(app.directory) as client, an_admin(hub) as admin:
         answer = asyncio.create_task(client.answer(ASK))
         slot, assignment = await spoke.assigned()
-        began_at = SystemClock().monotonic()
         await admin.revoke("laptop")
         with pytest.raises(Unauthenticated):
-            await answer
-        assert SystemClock().monotonic() - began_at < 1.0
+            async with asyncio.timeout(WAIT_S):
+                await answer
         # What ran for it is called off, so that the slot is free again.
         assert (await slot.cancel()).attempt == assignment.attempt
         with pytest.raises(Unauthenticated):
             await client.models()
+    # At once: cut by the revocation itself, and not some seconds later by the sweep.
     event = await noted(hub, "node.revoke")
     assert (event["node"], event["by"], event["calls"]) == ("laptop", "admin", 1)
 
 
 async def test_a_revoked_spoke_loses_its_streams_and_its_listing(hub: RealHub) -> None:
     async with hub.spoke("den") as spoke, an_admin(hub) as admin:
-        began_at = SystemClock().monotonic()
         await admin.revoke("den")
-        for call in (spoke.beats, *(slot.call for slot in spoke.slots)):
-            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
-        assert SystemClock().monotonic() - began_at < 1.0
+        async with asyncio.timeout(WAIT_S):
+            for call in (spoke.beats, *(slot.call for slot in spoke.slots)):
+                assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
         assert [spoke.state.value for spoke in await admin.spokes()] == ["lost"]
+    # All of them at once: see above.
+    assert (await noted(hub, "node.revoke"))["calls"] == 3
 
 
 async def test_a_revoked_node_hears_what_to_run_and_its_name_comes_in_with_a_new_token(hub: RealHub) -> None:
