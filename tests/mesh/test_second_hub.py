@@ -8,7 +8,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from hubspoke.auditlog.files import LogFiles, verify
+import pytest
+
+from hubspoke.auditlog.files import LogFiles, parse_head, verify
 from hubspoke.cli.failures import Exit
 from pki.identity import Role
 from tests.fakes.hub_process import hub_process
@@ -17,6 +19,9 @@ from tests.fakes.real_hub import POLL_S, WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Three hubs start, one after the other.
+pytestmark = pytest.mark.timeout(300)
 
 HUB_SERVER = (sys.executable, "-c", "from hub.cli import main; main()")
 NO_PORTS = ("--listen", "127.0.0.1", "--mesh-port", "0", "--enrol-port", "0")
@@ -39,13 +44,24 @@ async def turned_away(directory: Path) -> tuple[int | None, str]:
 
 
 async def is_noted(log: LogFiles, event: str, node: str) -> None:
-    """Wait until the writer has brought an event onto the disk."""
+    """Wait until the writer has brought an event onto the disk, and the head with it, which it writes last."""
     async with asyncio.timeout(WAIT_S):
-        while not any(
-            (line["event"], line.get("node")) == (event, node)
-            for line in map(json.loads, log.current.read_text().splitlines())
+        while not is_whole(log, noted := entries(log)) or not any(
+            (line["event"], line.get("node")) == (event, node) for line in noted
         ):
             await pause(POLL_S)
+
+
+def entries(log: LogFiles) -> list[dict[str, object]]:
+    """Give what is noted; of a line that is being written there is nothing yet."""
+    whole, _, _ = log.current.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def is_whole(log: LogFiles, noted: list[dict[str, object]]) -> bool:
+    """Whether the head says that the log ends with the last that is *noted*."""
+    end = parse_head(log.head.read_bytes())
+    return end is not None and bool(noted) and end.seq == noted[-1]["seq"]
 
 
 async def test_a_second_hub_on_the_same_state_leaves_the_audit_log_of_the_first_one_whole(tmp_path: Path):
@@ -66,5 +82,5 @@ async def test_a_second_hub_on_the_same_state_leaves_the_audit_log_of_the_first_
         await hub.process.wait()
     report = verify(log)
     assert (report.broken, report.breaks) == (None, 0)
-    events = [json.loads(line)["event"] for line in log.current.read_text().splitlines()]
+    events = [line["event"] for line in entries(log)]
     assert (events.count("hub.start"), events.count("hub.stop"), events[-1]) == (1, 1, "hub.stop")
