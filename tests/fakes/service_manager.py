@@ -12,7 +12,8 @@ from hubspoke.notify import SOCKET_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT_S = 10.0
+WAIT_S = 30.0
+"""Longest wait for a message: a service may have to start first."""
 MESSAGE_BYTES_MAX = 4096
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.real_hub import RealHub
 
+# Up to six processes, one after the other.
+pytestmark = pytest.mark.timeout(300)
+
 LAYER = PullStep("pulling layer", 1 << 20, 4 << 20)
 HUBSPOKE = (sys.executable, "-c", "from hubspoke.cli import main; main()")
 WHOLE_COMMAND_S = 3 * WAIT_S

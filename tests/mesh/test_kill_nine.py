@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
     from pki.credential import StoredIdentity
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal"),
+    # A dozen processes and more, one after the other.
+    pytest.mark.timeout(300),
+]
 
 CHILD_S_MAX = 60.0
 TWO_DAYS_S = 2 * 86_400.0

@@ -49,7 +49,8 @@ async def test_a_spoke_renews_again_and_again_and_no_answer_fails(hub: RealHub) 
     late = MovableClock()
     late.set_day(HALF_LIFE_S)  # to the spoke, each certificate is at its half-life as soon as it comes
     engine = FakeEngine(a_model(slots=4), script=["A", "B"])
-    async with an_agent(hub, "den", engine, slots=4, clock=late), hub.app() as client:
+    # The app first: the spoke renews from its first moment on, and the hub allows only so many at once.
+    async with hub.app() as client, an_agent(hub, "den", engine, slots=4, clock=late):
         serials = Serials(NodeFiles(hub.directory / "den"))
         asking = [ask_until(client, lambda: serials.look() >= RENEWALS) for _ in range(3)]
         answers = sum(await asyncio.gather(*asking))
@@ -61,7 +62,7 @@ async def test_a_long_answer_outlives_every_renewal_of_its_spoke(hub: RealHub) -
     late = MovableClock()
     late.set_day(HALF_LIFE_S)
     engine = FakeEngine(a_model(slots=2), script=["A", gate := Gate(), "B"])
-    async with an_agent(hub, "den", engine, slots=2, clock=late), hub.app() as client:
+    async with hub.app() as client, an_agent(hub, "den", engine, slots=2, clock=late):
         serials = Serials(NodeFiles(hub.directory / "den"))
         answer = asyncio.create_task(client.answer(ASK))
         await asyncio.wait_for(gate.reached.wait(), WAIT_S)

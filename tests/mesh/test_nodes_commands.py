@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.real_hub import RealHub
 
+# Up to five processes, one after the other.
+pytestmark = pytest.mark.timeout(300)
+
 HUBSPOKE = ("-c", "from hubspoke.cli import main; main()")
 SPOKE_AGENT = ("-c", "from spoke.cli import main; main()")
 COMMAND_S_MAX = 6 * WAIT_S

@@ -40,7 +40,8 @@ async def a_service(
         env={
             **os.environ,
             **manager.environment,
-            WATCHDOG_VARIABLE: "100000",
+            # A manager's socket holds ten messages and drops the rest: a test that stalls must not lose what matters.
+            WATCHDOG_VARIABLE: "2000000",
             "HUBSPOKE_GATEWAY_PORT": "0",
         },
         stderr=subprocess.DEVNULL,
