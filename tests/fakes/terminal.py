@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import re
@@ -46,6 +47,7 @@ class Terminal:
         self.raw = ""
         self._master = master
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a sign
 
     def type(self, text: str) -> None:
         """Press keys."""
@@ -98,7 +100,7 @@ class Terminal:
         data = b""
         with suppress(OSError):  # Linux says that the other end is closed with an error
             data = os.read(self._master, 65_536)
-        self.raw += data.decode(errors="replace")
+        self.raw += self._decoder.decode(data)
         return bool(data)
 
 

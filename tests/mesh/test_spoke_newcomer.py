@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ if sys.platform == "win32":
     pytest.skip("Windows has no pseudo-terminals", allow_module_level=True)
 
 CHUNK_BYTES = 4096
+INSIST_S = 5.0
 
 
 class Terminal:
@@ -34,15 +36,28 @@ class Terminal:
         self.process = process
         self._keyboard = keyboard
         self.screen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a sign
 
     async def shows(self, sign: str) -> None:
         """Wait until the screen has *sign*."""
         while sign not in self.screen:
             data = await soon(asyncio.to_thread(os.read, self._keyboard, CHUNK_BYTES))
-            self.screen += data.decode()
+            self.screen += self._decoder.decode(data)
 
     def type(self, text: str) -> None:
         os.write(self._keyboard, text.encode())
+
+    async def interrupt(self) -> int:
+        """Send Ctrl-C until it has ended, as people do, and give its exit code.
+
+        Python takes a signal that comes just before it waits for a key for the next key's affair.
+        """
+        while self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INSIST_S):
+                    await self.process.wait()
+        return self.process.returncode
 
 
 @asynccontextmanager
@@ -95,8 +110,7 @@ async def test_a_token_that_is_damaged_is_a_sentence(tmp_path):
 async def test_ctrl_c_at_the_prompt_leaves_everything_as_it_is(tmp_path):
     async with a_newcomer(tmp_path) as terminal:
         await terminal.shows("not shown")
-        terminal.process.send_signal(signal.SIGINT)
-        assert await soon(terminal.process.wait()) == Exit.INTERRUPTED
+        assert await soon(terminal.interrupt()) == Exit.INTERRUPTED
     assert not (tmp_path / "spoke").exists()
 
 
