@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.fakes.certs import Shape
     from tests.fakes.real_hub import RealHub
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 STREAMING = {"Heartbeat", "Work"}
 
 

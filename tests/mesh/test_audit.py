@@ -233,7 +233,7 @@ async def renew(hub: RealHub, home: Path) -> None:
 async def over_http(hub: RealHub, key: str, secrets: Secrets) -> None:
     body = {"model": "tiny", "messages": [{"role": "user", "content": PROMPT}]}
     url = f"http://127.0.0.1:{hub.ports.gateway[0]}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=WAIT_S) as http:
         answered = await http.post(CHAT, json=body, headers={"authorization": f"Bearer {key}"})
         assert ANSWER in answered.text
         refused = [

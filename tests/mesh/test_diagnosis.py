@@ -39,6 +39,12 @@ CLOCK = SystemClock()
 HUBSPOKE = (sys.executable, "-c", "from hubspoke.cli import main; main()")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every step take as long as it takes on a slow machine: only where nothing comes at all is the limit what matters."""
+    monkeypatch.setattr("hubspoke.diagnosis.probe.STEP_TIMEOUT_S", 30.0)
+
+
 def holder(files: NodeFiles) -> Holder:
     return Holder(files.identity, files.load_identity(), files.load_anchors(now=CLOCK.now()))
 
@@ -96,8 +102,9 @@ async def test_a_name_that_leads_nowhere_is_told(den: NodeFiles) -> None:
     assert (await look(Address("hub.invalid:7443"), holder(den))).outcome is Outcome.NO_NAME
 
 
-async def test_a_port_that_says_nothing_is_told(den: NodeFiles) -> None:
+async def test_a_port_that_says_nothing_is_told(den: NodeFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine answers, and the program behind the port never does."""
+    monkeypatch.setattr("hubspoke.diagnosis.probe.STEP_TIMEOUT_S", 0.5)
     ended = asyncio.Event()
 
     async def wait(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
