@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.real_hub import RealHub
 
+# An exchange has several phases, and waits in each until the port may change what it shows.
+pytestmark = pytest.mark.timeout(300)
+
 NODES = int(os.environ.get("HUBSPOKE_NODES", "9"))
 """A third of them spokes."""
 SCRIPT = ("Once ", "upon ", "a ", "time")
