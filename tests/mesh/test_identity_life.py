@@ -92,19 +92,12 @@ def events_of(hub: RealHub) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-async def noted(hub: RealHub, event: str) -> dict[str, object]:
-    """Wait until *event* is in the audit log, which its own thread writes, and give the newest."""
+async def noted(hub: RealHub, **facts: object) -> dict[str, object]:
+    """Wait until an event with *facts* is in the audit log, which its own thread writes, and give the newest."""
     async with asyncio.timeout(WAIT_S):
-        while not (found := [line for line in events_of(hub) if line["event"] == event]):
+        while not (found := [line for line in events_of(hub) if facts.items() <= line.items()]):
             await pause(POLL_S)
     return found[-1]
-
-
-async def is_noted(hub: RealHub, **facts: object) -> None:
-    """Wait until the audit log has an event with *facts*."""
-    async with asyncio.timeout(WAIT_S):
-        while not any(facts.items() <= event.items() for event in events_of(hub)):
-            await pause(POLL_S)
 
 
 class Joiner:
@@ -143,9 +136,9 @@ async def test_who_needs_approval_waits_for_it_and_shows_the_key_that_the_operat
         async with asyncio.timeout(WAIT_S):
             identity = await joining
         assert identity.identity.name == "den"
-    assert (await noted(hub, "enrol.waiting"))["key"] == pending.key
-    assert (await noted(hub, "enrol.approved"))["by"] == "admin"
-    assert (await noted(hub, "enrol.ok"))["node"] == "den"
+    assert (await noted(hub, event="enrol.waiting"))["key"] == pending.key
+    assert (await noted(hub, event="enrol.approved"))["by"] == "admin"
+    assert (await noted(hub, event="enrol.ok"))["node"] == "den"
 
 
 async def test_who_is_denied_hears_it_and_keeps_nothing(hub: RealHub) -> None:
@@ -213,7 +206,7 @@ async def test_a_comeback_after_a_renewal_whose_answer_was_lost_days_ago_still_w
         path.chmod(0o600)
     clock.move(3 * DAY_S)
     assert (await valid_identity(files, clock)).not_after > clock.now()
-    assert (await noted(hub, "enrol.ok"))["node"] == "laptop"
+    assert (await noted(hub, event="enrol.ok"))["node"] == "laptop"
     assert all(event["event"] != "node.lock" for event in events_of(hub))
 
 
@@ -253,7 +246,7 @@ async def test_a_proof_with_another_key_or_for_another_request_is_refused_and_lo
         assert (await stub.Rejoin(right)).membership.name == "laptop"
         # Nothing that was said can be said again: the number was good once.
         assert "try again" in str(await error_of(stub.Rejoin(right)))
-    await is_noted(hub, reason="the proof was not made with the certificate's key")
+    await noted(hub, reason="the proof was not made with the certificate's key")
 
 
 async def test_a_thief_with_an_old_certificate_locks_the_node_and_cuts_its_calls(hub: RealHub) -> None:
@@ -268,8 +261,8 @@ async def test_a_thief_with_an_old_certificate_locks_the_node_and_cuts_its_calls
         locked = await node(hub, "laptop")
         assert (locked.state, locked.generation) == (NodeState.LOCKED, 2)
         assert "`hubspoke nodes unlock laptop`" in locked.why
-        assert (await noted(hub, "renew.generation_mismatch"))["serial"] == first.serial
-        assert (await noted(hub, "node.lock"))["node"] == "laptop"
+        assert (await noted(hub, event="renew.generation_mismatch"))["serial"] == first.serial
+        assert (await noted(hub, event="node.lock"))["node"] == "laptop"
         async with an_admin(hub) as admin:
             with pytest.raises(AlreadyEnrolled, match="hubspoke nodes unlock laptop"):
                 await admin.create_join_token("laptop", Role.APP)
@@ -302,8 +295,8 @@ async def test_a_revocation_cuts_a_live_answer_and_refuses_new_calls(hub: RealHu
         assert (await slot.cancel()).attempt == assignment.attempt
         with pytest.raises(Unauthenticated):
             await client.models()
-    # At once: cut by the revocation itself, and not some seconds later by the sweep.
-    event = await noted(hub, "node.revoke")
+    # Cut at once, by the revocation itself, and not some seconds later by the sweep.
+    event = await noted(hub, event="node.revoke")
     assert (event["node"], event["by"], event["calls"]) == ("laptop", "admin", 1)
 
 
@@ -315,7 +308,7 @@ async def test_a_revoked_spoke_loses_its_streams_and_its_listing(hub: RealHub) -
                 assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
         assert [spoke.state.value for spoke in await admin.spokes()] == ["lost"]
     # All of them at once: see above.
-    assert (await noted(hub, "node.revoke"))["calls"] == 3
+    assert (await noted(hub, event="node.revoke"))["calls"] == 3
 
 
 async def test_a_revoked_node_hears_what_to_run_and_its_name_comes_in_with_a_new_token(hub: RealHub) -> None:
