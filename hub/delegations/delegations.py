@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import logging
-import math
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
@@ -52,6 +51,9 @@ LOOK_S: Final = 0.5
 LATE_S: Final = 5.0
 """How often a hub that shares its journal looks for work that nobody does."""
 
+LEFT_S: Final = 60.0
+"""How long a delegation may wait for the engine, which is to begin it by itself, until it is taken for forgotten."""
+
 PURGE_S: Final = 600.0
 
 ID_CHARS: Final = 20
@@ -70,6 +72,8 @@ class Delegations:
         self._news = desk.settling.news
         self._purged_at = 0.0
         self._look_at = 0.0
+        # What is not done and nobody does, and since when.
+        self._left: dict[DelegationId, float] = {}
         self._begun_at = desk.clock.monotonic()
 
     @property
@@ -168,7 +172,7 @@ class Delegations:
         self._news.set()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LATE_S if self._opened.is_shared else PURGE_S):
+                async with asyncio.timeout(self._look_s):
                     await self._news.wait()
             self._news.clear()
             try:
@@ -205,9 +209,10 @@ class Delegations:
         await self._purge()
 
     async def _look_for_left(self) -> None:
-        """Find what nobody works on: all that is unfinished when this hub begins, and where others may have meddled, later on.
+        """Find what nobody works on: all that is unfinished when this hub begins, and what was forgotten, later on.
 
-        A hub that does not know yet that it has lost the lead takes work, and takes up what was given back.
+        A hub that does not know yet that it has lost the lead takes work, and takes up what was given back. And the engine
+        only logs what it could not begin again, as while its database was away.
         """
         now = self._desk.clock.monotonic()
         if now < self._look_at:
@@ -216,8 +221,16 @@ class Delegations:
             log.info("delegations adopted", extra={"count": len(adopted)})
         running = () if self._engine is None else self._engine.running
         known = {*running, *self._new}
-        self._new += [each for each in await self._journal.unfinished() if each not in known]
-        self._look_at = now + LATE_S if self._opened.is_shared else math.inf
+        left = [each for each in await self._journal.unfinished() if each not in known]
+        self._left = {each: self._left.get(each, now) for each in left}
+        if self._engine is not None:
+            self._engine.doubt(each for each, since in self._left.items() if now - since >= LEFT_S)
+        self._new += left
+        self._look_at = now + self._look_s
+
+    @property
+    def _look_s(self) -> float:
+        return LATE_S if self._opened.is_shared else LEFT_S
 
     async def _begin(self, delegations: list[DelegationId]) -> None:
         if self._engine is None:
@@ -226,6 +239,7 @@ class Delegations:
             engine = kind(self._opened.steps, self._journal.executor, partial(run, self._desk))
             await engine.launch()
             self._engine = engine
+            self._left.clear()  # it has its time from now on
         for each in await self._engine.begin(delegations):
             self._earlier.add(each)
             if await is_resolved(self._journal, each):

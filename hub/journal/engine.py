@@ -178,6 +178,10 @@ class Engine:
                 others += await self._begin(wanted[first : first + STARTED_AT_A_TIME])
         return tuple(others)
 
+    def doubt(self, delegations: Iterable[DelegationId]) -> None:
+        """Take what is kept as running here, and is not, for left: the next `begin` begins it again."""
+        self._doubtful.update(each for each in delegations if each not in self._tasks)
+
     def stop(self, delegation: DelegationId) -> None:
         """Stop a delegation for good."""
         task = self._tasks.get(delegation)
@@ -226,7 +230,10 @@ class Engine:
 
     def _is_left(self, delegation: DelegationId, status: WorkflowStatus) -> bool:
         """Whether nobody runs it, or another executor that is gone."""
+        if delegation in self._tasks:
+            return False
         if status.status != _PENDING:
+            self._doubtful.discard(delegation)
             return status.status not in _STATUSES_ALIVE
         return delegation in self._doubtful or status.executor_id != self._config["executor_id"]
 
@@ -244,6 +251,7 @@ class Engine:
         delegation = DelegationId(name)
         task = asyncio.create_task(self._run(delegation, _Places()))
         self._tasks[delegation] = task
+        self._doubtful.discard(delegation)
         try:
             await asyncio.wait({task})
         finally:
