@@ -1,12 +1,19 @@
-"""What engines say in these tests, and how a stream of named events is read."""
+"""What engines say in these tests, how a stream of named events is read, and what is heard of one that breaks off."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from typing import TYPE_CHECKING
 
 from hubspoke.types import Capability, Delta, Finished, FinishReason, ToolCallPart, Usage
 from tests.fakes.engine import FakeEngine, Step, a_model
+from tests.fakes.real_hub import WAIT_S
+
+if TYPE_CHECKING:
+    from tests.fakes.real_hub import ScriptedSpoke
+    from tests.gateway.conftest import Gateway
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 16).decode()
 ABLE = frozenset({
@@ -32,6 +39,30 @@ CALLS = (
 def able_engine(*script: Step) -> FakeEngine:
     """An engine whose model can do everything."""
     return FakeEngine(a_model(capabilities=ABLE), script=script or ("Hello", " world"))
+
+
+async def lost_midway(gateway: Gateway, path: str, body: object) -> str:
+    """Ask for a stream of a spoke that is lost once its first word has been heard; give all that is heard."""
+    heard = ""
+    async with (
+        gateway.hub.spoke("den", slots=1) as spoke,
+        asyncio.timeout(WAIT_S),
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(_begin(spoke))
+        async with gateway.http.stream("POST", path, json=body) as response:
+            is_lost = False
+            async for text in response.aiter_text():
+                heard += text
+                if "Hel" in heard and not is_lost:
+                    is_lost = True
+                    await spoke.channel.close()
+    return heard
+
+
+async def _begin(spoke: ScriptedSpoke) -> None:
+    (slot,) = spoke.slots
+    await slot.delta((await slot.assignment()).attempt, "Hel")
 
 
 def events(text: str) -> list[tuple[str, dict[str, object]]]:

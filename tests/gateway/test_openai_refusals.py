@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -16,6 +17,7 @@ from hubspoke.errors import ContextTooLong, EngineCrashed, LoadFailed
 from hubspoke.types import Capability
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.mesh_hub import soon
+from tests.gateway.talk import lost_midway
 from tests.gateway.test_openai_chat import ASK, chunks
 
 if TYPE_CHECKING:
@@ -132,16 +134,8 @@ async def test_an_engine_that_hangs_is_told_in_every_stream(
 
 
 async def test_a_spoke_that_is_lost_in_the_middle_of_a_stream_is_told(gateway: Gateway) -> None:
-    engine = FakeEngine(a_model(), script=["Once", Gate()])
-    async with gateway.hub.spoke("den", slots=1) as den:
-        asking_ = asyncio.create_task(gateway.http.post(CHAT, json=STREAMED))
-        assignment = await den.slots[0].assignment()
-        await den.slots[0].delta(assignment.attempt, "Once")
-        await den.channel.close()
-        response = await soon(asking_)
-    *_, last = chunks(response.text)
+    *_, last = chunks(await lost_midway(gateway, CHAT, STREAMED))
     assert last["error"]["code"] == "spoke_lost"
-    assert engine.requests == []
 
 
 @pytest.mark.parametrize("body", [ASK, STREAMED])
@@ -163,7 +157,8 @@ async def test_a_load_that_takes_long_is_told_in_comments(gateway: Gateway) -> N
         gateway.http.stream("POST", CHAT, json=STREAMED) as response,
     ):
         lines = response.aiter_lines()
-        assert (await soon(anext(lines))).startswith(": loading on den, 1 s of about ")
+        # It comes after a second; a machine that stands still meanwhile makes two or three of it.
+        assert re.match(r": loading on den, [1-9]\d* s of about ", await soon(anext(lines)))
         gate.open()
         rest = [line async for line in lines]
     assert response.status_code == 200
@@ -254,7 +249,8 @@ async def test_a_prompt_that_takes_long_to_read_begins_the_answer_meanwhile(
     engine = FakeEngine(a_model(), script=[gate := Gate(), "at last"])
     async with gateway.spoke(engine), gateway.http.stream("POST", CHAT, json=STREAMED) as response:
         lines = response.aiter_lines()
-        first = await soon(anext(lines))
+        while not (first := await soon(anext(lines))) or first.startswith(":"):
+            pass  # the hub may have yet to hear that a slot is free
         gate.open()
         rest = [line async for line in lines]
     assert '"role":"assistant"' in first

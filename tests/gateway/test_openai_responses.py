@@ -11,7 +11,7 @@ import pytest
 from hubspoke.types import Calling, Delta, Effort, Finished, FinishReason, Speaker, ToolCallPart, Usage
 from tests.fakes.engine import FakeEngine, Gate, a_model
 from tests.fakes.real_hub import WAIT_S
-from tests.gateway.talk import CALLS, able_engine, events
+from tests.gateway.talk import CALLS, able_engine, events, lost_midway
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Gateway
@@ -160,12 +160,7 @@ async def test_a_call_without_arguments_has_an_empty_object(gateway: Gateway) ->
 async def test_a_spoke_lost_midway_ends_the_stream_in_an_error_and_a_failed_response(
     gateway: Gateway,
 ) -> None:
-    async with gateway.hub.spoke("den", slots=1) as spoke, asyncio.timeout(WAIT_S):
-        asking = asyncio.create_task(gateway.http.post("/v1/responses", json=ASK | {"stream": True}))
-        assignment = await spoke.slots[0].assignment()
-        await spoke.slots[0].delta(assignment.attempt, "Hel")
-        await spoke.channel.close()
-        seen = events((await asking).text)
+    seen = events(await lost_midway(gateway, "/v1/responses", ASK | {"stream": True}))
     assert [name for name, _ in seen[-2:]] == ["error", "response.failed"]
     assert seen[-2][1]["code"] == "spoke_lost"
     response = seen[-1][1]["response"]
