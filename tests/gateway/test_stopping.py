@@ -13,9 +13,11 @@ import pytest
 from hub.config import GatewayConfig
 from hub.gateway import listening
 from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.real_hub import WAIT_S
 from tests.gateway.conftest import a_gateway
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 TURNS = [{"role": "user", "content": "hello"}]
@@ -36,26 +38,40 @@ async def test_what_is_under_way_ends_with_an_error_of_its_dialect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(listening, "STOP_GRACE_S", 0.1)
+    monkeypatch.setattr(listening, "TELL_S", round(WAIT_S))  # a machine that stands still cuts nothing off
     body = {"model": "tiny", **DIALECTS[path]}
-    engine = FakeEngine(a_model(slots=2), script=["one ", gate := Gate()])
+    engine = FakeEngine(a_model(slots=2), script=["one ", Gate()])
     async with (
         AsyncExitStack() as spoke,  # which outlives the hub
         asyncio.TaskGroup() as group,
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as client,
         a_gateway(tmp_path, GatewayConfig(port=0)) as gateway,
     ):
         await spoke.enter_async_context(gateway.spoke(engine))
         headers = {"authorization": f"Bearer {gateway.key}"}
         url = gateway.url + path
+        begun = asyncio.Event()
         asked = [
-            group.create_task(client.post(url, json={**body, "stream": stream}, headers=headers))
+            group.create_task(
+                heard(client.stream("POST", url, json={**body, "stream": stream}, headers=headers), begun)
+            )
             for stream in (True, False)
         ]
-        await gate.reached.wait()
+        await begun.wait()
         await gateway.hub.has_spoke(lambda spoke: spoke.busy == len(asked))
-    streamed, whole = [task.result() for task in asked]
-    last = [line for line in streamed.text.splitlines() if WHY in line][-1]
+    (stream_status, streamed), (status, whole) = [task.result() for task in asked]
+    last = [line for line in streamed.splitlines() if WHY in line][-1]
     assert WHY in json.dumps(json.loads(last.removeprefix("data: ")))
-    assert WHY in whole.text
-    assert whole.json()["error"]
-    assert (streamed.status_code, whole.status_code >= 500) == (200, True)
+    assert WHY in whole
+    assert json.loads(whole)["error"]
+    assert (stream_status, status >= 500) == (200, True)
+
+
+async def heard(asking: AbstractAsyncContextManager[httpx.Response], begun: asyncio.Event) -> tuple[int, str]:
+    """Read a response to its end, and give its status and text; set *begun* when the first of it is there."""
+    text = ""
+    async with asking as response:
+        async for more in response.aiter_text():
+            text += more
+            begun.set()
+        return response.status_code, text
