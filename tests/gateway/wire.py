@@ -45,8 +45,8 @@ class Wire:
             try:
                 while await self.reader.read(65_536):
                     pass
-            except ConnectionResetError:
-                pass
+            except ConnectionError:
+                pass  # it was closed on what it had not read, or read no more of
 
 
 @asynccontextmanager
