@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from tests.gateway.conftest import Gateway
 
-STALL_S = 1.0
-PAUSE_S = 0.1
+STALL_S = 3.0
+"""Long enough that a machine which stands still for a second or two is not taken for a client that does."""
+PAUSE_S = 0.3
 MB = 1_000_000
 READ_BYTES = 500_000
 """So much at a time, with a pause before each: 12 MB take more than two limits."""
