@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from hubspoke.clock import Clock
 
 
+DAY_S = 86_400.0
+TO_MIDNIGHT_S_MIN = 120.0
+"""Far more than a test takes, and less than matters to a certificate."""
+
+
+def far_from_midnight() -> MovableClock:
+    """Give a clock on which no day (UTC) ends while a test runs: shortly before midnight it is after it already."""
+    clock = MovableClock()
+    left_s = DAY_S - clock.now().timestamp() % DAY_S
+    if left_s < TO_MIDNIGHT_S_MIN:
+        clock.set_day(left_s)
+    return clock
+
+
 class MovableClock:
     """The machine's clocks, moved forward."""
 

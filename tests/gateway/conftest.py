@@ -12,8 +12,9 @@ import pytest
 from hub.config import GatewayConfig, RolesConfig
 from hubspoke.admin import AdminClient
 from hubspoke.types import KeyPlan
+from tests.fakes.clock import far_from_midnight
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import NO_ROLES, RealHub, real_hub
+from tests.fakes.real_hub import NO_ROLES, WAIT_S, RealHub, real_hub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,14 +48,16 @@ class Gateway:
 async def a_gateway(
     directory: Path, settings: GatewayConfig, roles: RolesConfig = NO_ROLES
 ) -> AsyncIterator[Gateway]:
-    """Run a hub whose gateway has *settings*."""
-    async with real_hub(directory, gateway=settings, roles=roles) as hub:
+    """Run a hub whose gateway has *settings*. What keys use is counted by days: none ends meanwhile."""
+    async with real_hub(directory, far_from_midnight(), settings, roles) as hub:
         url = f"http://127.0.0.1:{hub.ports.gateway[0]}"
         async with AdminClient(hub.admin.directory) as admin:
             key = (await admin.create_key(KeyPlan("tests", scopes=frozenset({"models:write"})))).secret
         headers = {"authorization": f"Bearer {key}"}
         # Nobody to trust: to load every authority of the system takes 30 ms.
-        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=False) as http:
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, trust_env=False, verify=False, timeout=WAIT_S
+        ) as http:
             yield Gateway(hub, url, key, http)
 
 
