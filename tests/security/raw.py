@@ -56,13 +56,15 @@ class Http2:
         self.writer.write(self.connection.data_to_send())
 
     async def until(self, is_it: Callable[[Event], bool]) -> Event:
-        """Read until an event of which *is_it* is true; EOFError when the peer has closed before."""
+        """Read until an event of which *is_it* is true; EOFError when the peer has closed before.
+
+        Nothing is acknowledged: to write to a peer that has just closed would lose what it has said last.
+        """
         async with asyncio.timeout(CALL_S):
             while data := await self.reader.read(READ_BYTES):
                 for event in self.connection.receive_data(data):
                     if is_it(event):
                         return event
-                self.send()
         raise EOFError("the peer has closed the connection")
 
     async def call(self, path: str) -> str:
