@@ -135,6 +135,7 @@ class OllamaDouble:
     loads: list[tuple[str, int]] = field(default_factory=list)
     runners: dict[str, Runner] = field(default_factory=dict)
     answering: int = 0
+    working: asyncio.Event = field(default_factory=asyncio.Event)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -180,6 +180,7 @@ async def _lines(
     runner.busy += 1
     double.answering += 1
     double.idle.clear()
+    double.working.set()
     try:
         async with runner.queue:
             if double.script is not None:
@@ -198,6 +199,7 @@ async def _lines(
         runner.busy -= 1
         double.answering -= 1
         if not double.answering:
+            double.working.clear()
             double.idle.set()
         ollama_memory.rest(double, runner)
 
