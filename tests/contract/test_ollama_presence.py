@@ -22,6 +22,7 @@ from tests.contract.conftest import an_embedded_engine, an_ollama_engine
 from tests.fakes.engine_server import Script, serve
 from tests.fakes.ollama import Fault, OllamaDouble, Refusal
 from tests.fakes.ollama_server import an_ollama
+from tests.fakes.ports import free_ports
 
 CONTEXT_TOKENS = 2048
 
@@ -39,8 +40,14 @@ def detected(url: str) -> DetectedOllama:
     return DetectedOllama(OllamaServer(url), lambda _: an_ollama_engine(url))
 
 
+def a_port() -> int:
+    """Give a port that nobody else listens on once the Ollama there is gone."""
+    (port,) = free_ports(1)
+    return port
+
+
 async def test_an_ollama_is_there_from_when_it_first_answers_and_missed_afterwards(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
+    async with an_ollama(an_embedded_engine(store, here()), store, port=a_port()) as double:
         port = int(double.url.rpartition(":")[2])
     engine = detected(double.url)
 
@@ -77,7 +84,7 @@ async def test_an_agent_finds_the_ollama_that_its_environment_names(
 
 
 async def test_an_ollama_that_was_spoken_of_is_missed_from_the_start(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
+    async with an_ollama(an_embedded_engine(store, here()), store, port=a_port()) as double:
         pass
     engine = an_ollama_engine(double.url)
 
@@ -87,7 +94,7 @@ async def test_an_ollama_that_was_spoken_of_is_missed_from_the_start(store: Mode
 
 
 async def test_a_machine_without_ollama_has_no_such_engine(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
+    async with an_ollama(an_embedded_engine(store, here()), store, port=a_port()) as double:
         pass
     engine = detected(double.url)
     machine = Machine([engine], NoGpus(), lambda: HostMemory(1 << 34, 1 << 33))
@@ -101,7 +108,7 @@ async def test_a_machine_without_ollama_has_no_such_engine(store: ModelStore):
 
 
 async def test_an_ollama_that_goes_in_the_middle_of_an_answer_breaks_it_off(store: ModelStore):
-    async with an_ollama(an_embedded_engine(store, here()), store) as double:
+    async with an_ollama(an_embedded_engine(store, here()), store, port=a_port()) as double:
         engine = an_ollama_engine(double.url)
         await engine.load("tiny", CONTEXT_TOKENS)
         double.fault = Fault.HANG
