@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 import psutil
@@ -36,8 +36,8 @@ LOOPBACK = Platform(has_unix_sockets=False, has_apple_gpu=False)
 """What Windows offers."""
 CHILD = "spoke.engines.llamacpp.child"
 GREEDY = Sampling(temperature=0.0)
-SOON_S = 5.0
-"""Far longer than anything here takes, and far shorter than what a slot that leaks costs."""
+SOON_S = 20.0
+"""Far longer than anything here takes, also on a machine that is slow and stands still now and then."""
 
 EVERYTHING = frozenset(Capability)
 
@@ -174,8 +174,30 @@ async def described(engine: Engine, name: str) -> Model:
 
 def children(parent: int | None = None) -> list[psutil.Process]:
     """Give the processes with an engine that *parent* has, or this process."""
-    found = psutil.Process(parent).children()
-    return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()]
+    return [child for child in psutil.Process(parent).children() if _has_an_engine(child)]
+
+
+def _has_an_engine(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
+
+
+async def frozen_load(bench: Bench) -> list[psutil.Process]:
+    """Wait until a load that is under way has its process, and freeze that: it lasts until `thaw`."""
+    while not (found := children()):
+        await described(bench.engine, bench.model)
+    for child in found:
+        child.suspend()
+    return found
+
+
+def thaw(frozen: Sequence[psutil.Process]) -> None:
+    """Let processes go on, if they are still there."""
+    for child in frozen:
+        with suppress(psutil.NoSuchProcess):
+            child.resume()
 
 
 def renamed(shipped: str, name: str) -> bytes:

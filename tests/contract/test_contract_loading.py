@@ -8,7 +8,19 @@ import pytest
 
 from hubspoke.errors import Busy, ContextTooLong, ModelNotLoaded, UnknownModel
 from hubspoke.types import ModelState
-from tests.contract.bench import LONG, REVERSE, SOON_S, Bench, ask, begun, chat, described, still
+from tests.contract.bench import (
+    LONG,
+    REVERSE,
+    SOON_S,
+    Bench,
+    ask,
+    begun,
+    chat,
+    described,
+    frozen_load,
+    still,
+    thaw,
+)
 
 # Finding out.
 
@@ -57,11 +69,11 @@ async def test_a_loaded_model_says_what_it_takes_up(loader: Bench):
 async def test_a_model_on_its_way_into_memory_is_loading(loader: Bench):
     async with asyncio.timeout(SOON_S), asyncio.TaskGroup() as group:
         load = group.create_task(loader.engine.load(loader.model, loader.context_tokens))
-        while (await described(loader.engine, loader.model)).state is ModelState.COLD:
-            pass
+        frozen = await frozen_load(loader)
         assert (await described(loader.engine, loader.model)).state is ModelState.LOADING
         with pytest.raises(Busy):
             await loader.engine.unload(loader.model)
+        thaw(frozen)
         await load
 
 
@@ -83,10 +95,10 @@ async def test_callers_that_overlap_share_one_load(loader: Bench):
 async def test_a_caller_that_leaves_a_load_does_not_end_it_for_the_others(loader: Bench):
     leaver = asyncio.create_task(loader.engine.load(loader.model, loader.context_tokens))
     stayer = asyncio.create_task(loader.engine.load(loader.model, loader.context_tokens))
-    while (await described(loader.engine, loader.model)).state is not ModelState.LOADING:
-        pass
+    frozen = await frozen_load(loader)
 
     leaver.cancel()
+    thaw(frozen)
 
     async with asyncio.timeout(SOON_S):
         assert (await stayer).slots == loader.slots
@@ -95,11 +107,11 @@ async def test_a_caller_that_leaves_a_load_does_not_end_it_for_the_others(loader
 
 async def test_a_load_that_nobody_waits_for_any_more_leaves_nothing_behind(loader: Bench):
     only = asyncio.create_task(loader.engine.load(loader.model, loader.context_tokens))
-    while (await described(loader.engine, loader.model)).state is not ModelState.LOADING:
-        pass
+    frozen = await frozen_load(loader)
 
     only.cancel()
     await asyncio.wait({only}, timeout=SOON_S)
+    thaw(frozen)
 
     assert (await described(loader.engine, loader.model)).state is ModelState.COLD
     await loader.engine.load(loader.model, loader.context_tokens)

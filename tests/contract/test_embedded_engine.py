@@ -279,12 +279,12 @@ async def test_a_child_dies_with_its_agent_even_when_that_is_killed(tmp_path: Pa
         sys.executable, "-m", "tests.contract.agent_to_kill", tmp_path, stdout=subprocess.PIPE
     )
     assert agent.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON_S):
         assert await agent.stdout.readline() == b"loaded\n"
     (child,) = children(agent.pid)
 
     agent.kill()
-    await agent.wait()
+    await agent.communicate()
 
     await asyncio.to_thread(wait_until_gone, child)
 

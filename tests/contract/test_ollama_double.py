@@ -292,12 +292,12 @@ async def test_it_is_a_program_too(tmp_path: Path):
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.fakes.ollama_program", str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(4 * SOON_S):
+    async with asyncio.timeout(2 * SOON_S):
         ready, url = (await program.stdout.readline()).decode().split()
         async with ollama.AsyncClient(url, trust_env=False) as client:
             models = (await client.list()).models
         program.terminate()
-        await program.wait()
+        await program.communicate()
 
     assert ready == "ready"
     assert {model.model for model in models} == {"tiny:latest", "nano:latest"}
