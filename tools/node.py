@@ -6,12 +6,19 @@ build/node-wheel is what the wheel brings. `tools/vendors.py` brings other packa
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from pki import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "node"
@@ -72,19 +79,33 @@ def install(node: Node, source: Path = EXAMPLE, copy: Path = COPY) -> None:
     """Copy *source*, with exactly the packages that its lock file names; raise CalledProcessError without them."""
     lock, installed = source / "package-lock.json", copy / "node_modules" / "installed-lock.json"
     copy.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
-        if path.is_file():
-            shutil.copy2(path, copy)
-    if installed.exists() and installed.read_bytes() == lock.read_bytes():
-        return
-    subprocess.run(
-        (*node.npm, "ci", *NPM_OPTIONS, "--fetch-timeout", str(NPM_FETCH_MS)),
-        cwd=copy,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        timeout=FETCH_TIMEOUT_S,
-    )
-    shutil.copy2(lock, installed)
+    with alone(copy):
+        for path in source.iterdir():
+            if path.is_file() and not _is_same(
+                path, copy / path.name
+            ):  # or a Node that reads it sees half of it
+                shutil.copy2(path, copy)
+        if installed.exists() and installed.read_bytes() == lock.read_bytes():
+            return
+        subprocess.run(
+            (*node.npm, "ci", *NPM_OPTIONS, "--fetch-timeout", str(NPM_FETCH_MS)),
+            cwd=copy,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=FETCH_TIMEOUT_S,
+        )
+        shutil.copy2(lock, installed)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others out of *folder* who come this way: each of pytest's workers brings what it needs."""
+    with folder.with_name(f"{folder.name}.lock").open("w") as file, disk.locked(file.fileno()):
+        yield
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return other.exists() and filecmp.cmp(path, other, shallow=False)
 
 
 def _of_wheel() -> Node:

@@ -64,15 +64,18 @@ def environment(family: str) -> Path:
     requirements = REQUIREMENTS / f"{family}.txt"
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = BUILD / f"{family}-{digest}"
-    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
-    if (folder / "ready").exists():
-        return programs
-    for old in BUILD.glob(f"{family}-????????????"):
-        shutil.rmtree(old)
-    _run("uv", "venv", "--quiet", "--python", sys.executable, str(folder))
-    _run("uv", "pip", "install", "--quiet", "--python", str(folder), "--requirement", str(requirements))
-    (folder / "ready").touch()
-    return programs
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with node.alone(BUILD / family):
+        if not (folder / "ready").exists():
+            for old in BUILD.glob(f"{family}-????????????"):
+                shutil.rmtree(old)
+            _run("uv", "venv", "--quiet", "--python", sys.executable, str(folder))
+            _run(
+                *("uv", "pip", "install", "--quiet", "--python", str(folder)),
+                *("--requirement", str(requirements)),
+            )
+            (folder / "ready").touch()
+    return folder / ("Scripts" if sys.platform == "win32" else "bin")
 
 
 def node_packages() -> tuple[str, Path]:
