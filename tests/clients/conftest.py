@@ -16,7 +16,7 @@ from pki.identity import Role
 from tests.clients import trials
 from tests.fakes.home import ROOT, Home, joined
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import WAIT_S, real_hub
+from tests.fakes.real_hub import real_hub
 from tests.fakes.skilled_engine import SKILLED, SkilledEngine
 from tests.gateway.conftest import a_gateway
 from tools import node as tools_node
@@ -49,11 +49,11 @@ async def a_tiny_spoke(hub: RealHub, directory: Path, slots: int) -> AsyncIterat
     agent = ("-m", "spoke", "--model", "tiny", "--slots", str(slots), "--state-dir", str(state))
     process = await asyncio.create_subprocess_exec(sys.executable, *agent)
     try:
-        await hub.is_listed("den", slots)
+        await hub.has_spoke(lambda spoke: (spoke.name, spoke.slots) == ("den", slots), trials.START_S_MAX)
         yield
     finally:
         process.terminate()
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(trials.START_S_MAX):
             await process.wait()
 
 

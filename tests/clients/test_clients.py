@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from tests.fakes.engine import FakeEngine, Gate, a_model
-from tests.fakes.home import ROOT, Home, joined
+from tests.fakes.home import ROOT, RUN_S_MAX, Home, joined
 from tests.fakes.real_agent import an_agent
-from tests.fakes.real_hub import WAIT_S, real_hub
+from tests.fakes.real_hub import real_hub
 
 pytestmark = [pytest.mark.clients, pytest.mark.asyncio(loop_scope="module")]
 
@@ -55,7 +55,7 @@ async def test_a_client_prints_while_the_answer_is_made(tmp_path, client):
     engine = FakeEngine(a_model(), script=["one ", gate := Gate(), "two"])
     async with real_hub(tmp_path) as hub, an_agent(hub, "den", engine):
         home = await joined(hub, tmp_path / "home")
-        async with home.started(*client, "tiny", "hello") as process, asyncio.timeout(WAIT_S):
+        async with home.started(*client, "tiny", "hello") as process, asyncio.timeout(RUN_S_MAX):
             assert await process.stdout.readexactly(4) == b"one "
             gate.open()
             rest, errors = await process.communicate()
@@ -66,7 +66,7 @@ async def test_ctrl_c_ends_a_client_and_frees_the_slot(tmp_path, client):
     engine = FakeEngine(a_model(slots=1), script=["one ", Gate()])
     async with real_hub(tmp_path) as hub, an_agent(hub, "den", engine, slots=1):
         home = await joined(hub, tmp_path / "home")
-        async with home.started(*client, "tiny", "count to 60") as process, asyncio.timeout(WAIT_S):
+        async with home.started(*client, "tiny", "count to 60") as process, asyncio.timeout(RUN_S_MAX):
             assert await process.stdout.readexactly(4) == b"one "
             process.send_signal(signal.SIGINT)
             await engine.closed.acquire()

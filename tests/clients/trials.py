@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 RESULTS = vendors.BUILD / "results"
 PROGRAMS = vendors.CLIENTS / "programs"
 FEATURE_S_MAX = 60.0
+START_S_MAX = 40.0
+"""How long a spoke may take to start, or to end, as a process."""
 TINY = "tiny"
 SKILLS = frozenset({"tools", "json_schema", "embed"})
 AT_HOME = {
@@ -78,7 +80,9 @@ class Ground:
             *(sys.executable, "-m", doomed_spoke.__name__, str(self.doomed), self.hub.mesh), cwd=ROOT
         )
         try:
-            await self.hub.is_listed(doomed_spoke.NAME, 1)
+            await self.hub.has_spoke(
+                lambda spoke: (spoke.name, spoke.slots) == (doomed_spoke.NAME, 1), START_S_MAX
+            )
             yield process
         finally:
             if process.returncode is None:
