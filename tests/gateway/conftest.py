@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from hubspoke.clock import Clock
     from tests.fakes.engine import FakeEngine
 
 
@@ -46,10 +47,10 @@ class Gateway:
 
 @asynccontextmanager
 async def a_gateway(
-    directory: Path, settings: GatewayConfig, roles: RolesConfig = NO_ROLES
+    directory: Path, settings: GatewayConfig, roles: RolesConfig = NO_ROLES, clock: Clock | None = None
 ) -> AsyncIterator[Gateway]:
-    """Run a hub whose gateway has *settings*. What keys use is counted by days: none ends meanwhile."""
-    async with real_hub(directory, far_from_midnight(), settings, roles) as hub:
+    """Run a hub whose gateway has *settings*. What keys use is counted by days: none ends meanwhile, unless by *clock*."""
+    async with real_hub(directory, clock or far_from_midnight(), settings, roles) as hub:
         url = f"http://127.0.0.1:{hub.ports.gateway[0]}"
         async with AdminClient(hub.admin.directory) as admin:
             key = (await admin.create_key(KeyPlan("tests", scopes=frozenset({"models:write"})))).secret

@@ -35,7 +35,7 @@ async def test_a_node_that_is_revoked_gets_an_error_of_its_dialect_for_the_end(
         url = f"https://localhost:{gateway.hub.ports.gateway[0]}{path}"
         async with (
             gateway.spoke(engine),
-            httpx.AsyncClient(verify=context, trust_env=False) as client,
+            httpx.AsyncClient(verify=context, trust_env=False, timeout=WAIT_S) as client,
             AdminClient(gateway.hub.admin.directory) as admin,
             asyncio.timeout(WAIT_S),
         ):

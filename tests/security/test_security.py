@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from hub.config import GatewayConfig
+from hubspoke.clock import SystemClock
 from hubspoke.logs import JsonFormatter
 from tests.gateway.conftest import a_gateway
 from tests.security import table
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def yard(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Yard]:
     directory = tmp_path_factory.mktemp("yard")
-    async with a_gateway(directory, GatewayConfig(port=0)) as gateway:
+    # By the machine's own clock, as some certificates live for seconds.
+    async with a_gateway(directory, GatewayConfig(port=0), clock=SystemClock()) as gateway:
         yard = Yard(gateway.hub, gateway.url)
         listening = Listening(yard.logged)
         root = logging.getLogger()
