@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from spoke.models.store import StoredModel
     from spoke.platform import Platform
 
-CRASH_NOTICE_S: Final = 0.25
-"""How long after a connection broke the end of the process may show."""
+CRASH_NOTICE_S: Final = 1.0
+"""How long after a connection broke the end of the process may show: a busy machine lets a process that dies wait, too."""
 KEY_BYTES: Final = 32
 SOCKET_NAME: Final = "engine.sock"
 """llama.cpp takes a host for a file by its ending."""
