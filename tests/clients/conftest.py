@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from hubspoke.types import SpokeStatus
     from tests.clients.trials import Ground
     from tests.fakes.real_hub import RealHub
 
@@ -49,12 +50,18 @@ async def a_tiny_spoke(hub: RealHub, directory: Path, slots: int) -> AsyncIterat
     agent = ("-m", "spoke", "--model", "tiny", "--slots", str(slots), "--state-dir", str(state))
     process = await asyncio.create_subprocess_exec(sys.executable, *agent)
     try:
-        await hub.has_spoke(lambda spoke: (spoke.name, spoke.slots) == ("den", slots), trials.START_S_MAX)
+        await hub.has_spoke(lambda spoke: _is_there(spoke, slots), trials.START_S_MAX)
         yield
     finally:
         process.terminate()
         async with asyncio.timeout(trials.START_S_MAX):
             await process.wait()
+
+
+def _is_there(spoke: SpokeStatus, slots: int) -> bool:
+    """Whether it is `den` with all its slots, and has read the model's file, which a slow disk may make it list later."""
+    has_model = "tiny" in {model.name for model in spoke.inventory.models}
+    return (spoke.name, spoke.slots, has_model) == ("den", slots, True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

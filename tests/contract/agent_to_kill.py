@@ -27,6 +27,8 @@ async def main() -> None:
         build=Build(SystemClock()),
         cards=NoGpus(),
     )
+    while "tiny" not in {model.name for model in await store.models()}:
+        pass  # a listing waits for files that are read, but not for ever
     await engine.load("tiny", 2048)
     sys.stdout.write("loaded\n")
     sys.stdout.flush()

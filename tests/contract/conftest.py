@@ -18,9 +18,10 @@ from spoke.engines.ollama.server import OllamaServer
 from spoke.engines.openai.engine import OpenAiEngine
 from spoke.engines.openai.http import Endpoint
 from spoke.gpu.none import NoGpus
+from spoke.models import store as model_store
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import Platform, here
-from tests.contract.bench import EVERYTHING, LOOPBACK, Bench
+from tests.contract.bench import EVERYTHING, LOOPBACK, SOON_S, Bench
 from tests.fakes.ollama import OllamaDouble
 from tests.fakes.ollama_server import an_ollama
 
@@ -28,6 +29,12 @@ PLAN = LoadPlan(slots=2, context_tokens=2048)
 START_TIMEOUT_S = 20.0
 CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.THINKING}
 """What the settings say of the outside server; the rest it tells itself."""
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the shipped models to be read: a slow disk must not make them unknown."""
+    monkeypatch.setattr(model_store, "PATIENCE_S", SOON_S)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ async def run(port: int, slots: int, folders: list[Path]) -> None:
             store, plan=plan, platform=here(), clock=clock, build=Build(clock), cards=NoGpus()
         )
         try:
+            while not {"tiny", "nano"} <= {model.name for model in await store.models()}:
+                pass  # a listing waits for files that are read, but not for ever
             async with an_ollama(engine, store, parallel=slots, port=port) as double:
                 print(f"ready {double.url}", flush=True)  # noqa: T201  # whoever started it reads this
                 await asyncio.Event().wait()

@@ -11,8 +11,10 @@ from hubspoke.types import LoadPlan
 from spoke.engines.llamacpp.build import Build
 from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.gpu.none import NoGpus
+from spoke.models import store as model_store
 from spoke.models.store import SHIPPED, ModelStore
 from spoke.platform import here
+from tests.fakes.real_hub import WAIT_S
 from tests.gateway.ollama_apps import HELLO, an_app
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ OPTIONS = {"temperature": 0, "num_predict": 12}
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[EmbeddedEngine]:
+async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedEngine]:
+    monkeypatch.setattr(model_store, "PATIENCE_S", WAIT_S)  # a slow disk must not make the model unknown
     store = ModelStore([SHIPPED], tmp_path / "catalogue.json")
     clock = SystemClock()
     made = EmbeddedEngine(store, plan=PLAN, platform=here(), clock=clock, build=Build(clock), cards=NoGpus())
