@@ -8,6 +8,7 @@ import pytest
 
 from hubspoke.clock import SystemClock
 from hubspoke.types import Capability, LoadPlan
+from spoke.engines import connection
 from spoke.engines.llamacpp.build import Build
 from spoke.engines.llamacpp.engine import EmbeddedEngine
 from spoke.engines.llamacpp.launch import Ready, Serve
@@ -33,8 +34,12 @@ CONFIGURED = EVERYTHING - {Capability.VISION, Capability.SAMPLING, Capability.TH
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for the shipped models to be read: a slow disk must not make them unknown."""
+    """Wait for the shipped models to be read, and for servers of this process to be there, as long as it takes.
+
+    A slow disk must not make models unknown, nor a machine that stands still an engine unavailable.
+    """
     monkeypatch.setattr(model_store, "PATIENCE_S", SOON_S)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", SOON_S)
 
 
 @pytest.fixture
