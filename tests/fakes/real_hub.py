@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from hubspoke.types import EmbedEvent, Event, SpokeState, SpokeStatus
     from tests.fakes.hub import MeshOnDisk
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 """Longest wait for anything that a test expects to happen."""
 
 POLL_S = 0.01
