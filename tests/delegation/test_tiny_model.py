@@ -122,6 +122,7 @@ async def a_spoke(hub: HubProcess, name: str) -> Program:
 
 async def has_loaded(hub: HubProcess, name: str) -> None:
     await hub.is_listed(name, 1)
+    await hub.has_model(name, MODEL)
     async with AdminClient(hub.admin.directory) as admin:
         async for _ in admin.load(MODEL, spoke=name):
             pass

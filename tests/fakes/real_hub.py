@@ -127,6 +127,12 @@ class RealHub:
         """Wait until *name* has all its streams open and idle."""
         return await self.has_spoke(lambda spoke: (spoke.name, spoke.slots, spoke.busy) == (name, slots, 0))
 
+    async def has_model(self, name: str, model: str) -> SpokeStatus:
+        """Wait until *name* lists *model*: one that takes long for its first look registers without."""
+        return await self.has_spoke(
+            lambda spoke: spoke.name == name and model in {one.name for one in spoke.inventory.models}
+        )
+
     async def has_spoke(self, is_so: Callable[[SpokeStatus], bool], wait_s: float = WAIT_S) -> SpokeStatus:
         """Wait until the hub lists a spoke of which *is_so* is true."""
         async with AdminClient(self.admin.directory) as admin, asyncio.timeout(wait_s):

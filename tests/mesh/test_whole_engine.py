@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from hubspoke.client import MeshClient
     from tests.fakes.real_hub import RealHub
 
-LOOK_S_MAX = 30.0
 WEATHER = Tool("weather", "Tells the weather.", '{"type":"object","properties":{"city":{"type":"string"}}}')
 CLOCK = Tool("clock", "Tells the time.")
 PERSON = JsonFormat('{"type":"object","properties":{"name":{"type":"string"},"n":{"type":"integer"}}}')
@@ -47,8 +46,7 @@ async def app(hub: RealHub, tmp_path: Path) -> AsyncIterator[MeshClient]:
     store = ModelStore([SHIPPED], tmp_path / "catalogue.json")
     engine = an_embedded_engine(store, here())
     async with an_agent(hub, "den", engine), hub.app() as connected:
-        # An engine that takes long for its first look is not waited for by its spoke.
-        await hub.has_spoke(lambda spoke: bool(spoke.inventory.models), LOOK_S_MAX)
+        await hub.has_model("den", "tiny")
         yield connected
     await engine.aclose()
     await store.aclose()

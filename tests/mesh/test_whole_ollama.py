@@ -59,8 +59,7 @@ async def admin(hub: RealHub, double: OllamaDouble) -> AsyncIterator[AdminClient
     """Give an admin of a mesh whose one spoke has that Ollama."""
     engine = an_ollama_engine(double.url)
     async with an_agent(hub, "den", engine), AdminClient(hub.admin.directory) as connected:
-        # An engine that takes long for its first look is not waited for by its spoke.
-        await hub.has_spoke(lambda spoke: bool(spoke.inventory.models), WAIT_S)
+        await hub.has_model("den", "tiny")
         yield connected
     await engine.aclose()
 
