@@ -77,7 +77,9 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def on_headers_complete(self) -> None:
-        """Begin to serve a request."""
+        """Begin to serve a request: whoever asks on has not gone, and what is written from now on would hide what it takes."""
+        if not self.flow.write_paused:
+            self._stall_timer = _ended(self._stall_timer)
         self._awaits_head = False
         self._head_bytes = 0
         self._head_timer = _ended(self._head_timer)
@@ -131,6 +133,7 @@ class Connection(HttpToolsProtocol):
         # Otherwise the answer before it is under way, and whoever gets that may take any time for the next request.
 
     def _watch_reader(self) -> None:
+        self._stall_timer = _ended(self._stall_timer)
         left = self.transport.get_write_buffer_size()
         if left:
             self._stall_timer = self.loop.call_later(STALL_S, self._reader_overdue, left)

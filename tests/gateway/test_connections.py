@@ -12,6 +12,7 @@ from hub.config import GatewayConfig
 from hub.gateway import asking, connection, listening
 from hubspoke.http_marks import MESH_HEADER
 from tests.fakes.engine import FakeEngine, Gate, a_model
+from tests.fakes.pauses import pause
 from tests.fakes.real_hub import WAIT_S
 from tests.gateway.conftest import a_gateway
 from tests.gateway.wire import ASK, CHAT, a_wire, asked
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MUCH = "x" * 100_000
 NARROW_BYTES = 4096
+STALL_S = 2.0
+SIP_BYTES, SIP_S = 8_192, 0.02
+"""How much at a time, and how soon again, whoever reads steadily reads."""
 
 
 async def test_headers_without_end_are_refused(gateway: Gateway) -> None:
@@ -103,14 +107,7 @@ async def test_a_client_that_leaves_the_end_of_an_answer_gives_its_place_back(
     """The end is less than what the hub would wait for while it writes, and more than what the system takes."""
     monkeypatch.setattr(connection, "STALL_S", 0.1)
     monkeypatch.setattr(listening, "CONNECTIONS_SPARE", 1)  # so that there is one place in all
-    bind = listening._bind  # nothing else sees the socket
-
-    def bind_narrowly(host: str, port: int) -> socket.socket:
-        made = bind(host, port)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW_BYTES)  # connections inherit it
-        return made
-
-    monkeypatch.setattr(listening, "_bind", bind_narrowly)
+    bind_narrowly(monkeypatch)
     async with (
         a_gateway(tmp_path, GatewayConfig(port=0, requests_max=1)) as gateway,
         gateway.spoke(FakeEngine(a_model(), script=["x" * 50_000])),
@@ -121,6 +118,44 @@ async def test_a_client_that_leaves_the_end_of_an_answer_gives_its_place_back(
         async with asyncio.timeout(WAIT_S):
             while not await is_let_in(gateway):
                 pass
+
+
+async def test_a_client_that_took_the_end_late_and_asks_on_is_not_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of one answer is long taken when as much of the next one is on its way."""
+    monkeypatch.setattr(connection, "STALL_S", STALL_S)
+    bind_narrowly(monkeypatch)
+    engine = FakeEngine(a_model(), script=["x" * 20_000])
+    async with (
+        a_gateway(tmp_path, GatewayConfig(port=0)) as gateway,
+        gateway.spoke(engine),
+        a_wire(gateway, receives_bytes=NARROW_BYTES) as wire,
+    ):
+        wire.send(asked(gateway))
+        assert await wire.status() == 200
+        engine.script = [MUCH] * 40
+        wire.send(asked(gateway, body={**ASK, "stream": True}))
+        until, end = asyncio.get_running_loop().time() + 1.5 * STALL_S, b""
+        async with asyncio.timeout(2 * WAIT_S):
+            while not end.endswith(b"0\r\n\r\n"):
+                end = (end + await wire.reader.read(SIP_BYTES))[-100:]
+                if asyncio.get_running_loop().time() < until:
+                    await pause(SIP_S)
+                assert not wire.reader.at_eof()
+    assert b"[DONE]" in end
+
+
+def bind_narrowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the system take little of what the gateway sends."""
+    bind = listening._bind  # nothing else sees the socket
+
+    def narrow(host: str, port: int) -> socket.socket:
+        made = bind(host, port)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW_BYTES)  # connections inherit it
+        return made
+
+    monkeypatch.setattr(listening, "_bind", narrow)
 
 
 async def is_let_in(gateway: Gateway) -> bool:
