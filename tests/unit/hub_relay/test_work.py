@@ -63,6 +63,15 @@ async def test_chunks_go_to_the_client_and_the_last_one_frees_the_slot() -> None
     assert job.done.result() is ENDED
 
 
+def test_an_idle_slot_gets_no_work_from_its_withdrawal_to_the_next_offer() -> None:
+    was_idle: list[bool] = []
+    stream = WorkStream(DEN, 1, 0, lambda changed: was_idle.append(changed.is_idle))
+    stream.offer()
+    stream.withdraw()
+    stream.offer()
+    assert was_idle == [True, False, True]
+
+
 async def test_a_spoke_is_silent_until_it_says_something_and_not_while_that_is_passed_on() -> None:
     stream, sink = an_idle_stream(), Sink()
     job = a_job(sink)
